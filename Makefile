@@ -1,0 +1,56 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help up test down install sandbox deploy check smoke-test outputs lint molecule bench docs
+
+ENV ?= dev
+PYTHON_IN_VENV := .venv/bin/python
+# Everything runs against the sandbox that `make sandbox` started; without this line it would be AWS.
+IN_SANDBOX := eval "$$($(PYTHON_IN_VENV) -m sandbox env)" &&
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: install sandbox deploy smoke-test ## Install, start the sandbox, deploy ENV=dev to it and prove it
+	@echo
+	@echo "Deployed and proven. Next:"
+	@echo '  eval "$$(.venv/bin/python -m sandbox env)"          this shell talks to the sandbox'
+	@echo '  ansible-playbook site.yml -i inventories/$(ENV) --check --diff'
+	@echo '  ansible-playbook playbooks/outputs.yml -i inventories/$(ENV)'
+	@echo '  aws logs tail /ecs/nexus-learn/celery-worker --follow'
+	@echo '  make down                                          stops everything'
+
+test: install ## All tests: linters, pytest, molecule
+	@scripts/test.sh
+
+down: ## Stop the sandbox and everything in it
+	@if [ -x $(PYTHON_IN_VENV) ]; then $(PYTHON_IN_VENV) -m sandbox down; else echo "Nothing is installed, so nothing runs."; fi
+
+install: ## Make .venv and install what is locked
+	@scripts/setup.sh
+
+sandbox: install ## Start the sandbox
+	@$(PYTHON_IN_VENV) -m sandbox up
+
+deploy: sandbox ## Deploy ENV to the sandbox
+	@$(IN_SANDBOX) ansible-playbook site.yml -i inventories/$(ENV)
+
+check: sandbox ## Show what deploy would change
+	@$(IN_SANDBOX) ansible-playbook site.yml -i inventories/$(ENV) --check --diff
+
+smoke-test: ## Ask the deployed API a question and wait for the answer
+	@$(IN_SANDBOX) ansible-playbook playbooks/smoke_test.yml -i inventories/$(ENV)
+
+outputs: ## Show the outputs of the deployed stack
+	@$(IN_SANDBOX) ansible-playbook playbooks/outputs.yml -i inventories/$(ENV)
+
+lint: install ## ruff, mypy, yamllint, ansible-lint, generated documentation
+	@scripts/lint.sh
+
+molecule: install ## Every molecule scenario
+	@.venv/bin/molecule test --all
+
+bench: install ## Benchmarks, as ratios
+	@$(PYTHON_IN_VENV) -m bench
+
+docs: install ## Write the README of each role anew from its argument specs
+	@$(PYTHON_IN_VENV) scripts/role_readmes.py

@@ -1,0 +1,107 @@
+"""The house rules that a person would forget: parity of defaults, specs and documentation, and what never goes in."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py") if path.stem != "validate")
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_defaults_and_argument_specs_name_the_same_variables(role):
+    spec = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
+    assert sorted(spec) == sorted(defaults)
+    assert all(name.startswith(f"{role.name}_") for name in spec)
+
+
+def test_every_role_has_argument_specs():
+    assert [role.name for role in ROLES] == sorted(path.name for path in ROOT.glob("roles/*"))
+
+
+def test_role_readmes_are_up_to_date():
+    result = subprocess.run(
+        [sys.executable, ROOT / "scripts/role_readmes.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout
+
+
+def options_of(document: dict) -> dict:
+    """Documented options in the form of an argument spec."""
+    spec = {}
+    for name, option in (document or {}).items():
+        entry = {key: option[key] for key in ("type", "elements", "choices", "default", "required") if key in option}
+        if "suboptions" in option:
+            entry["options"] = options_of(option["suboptions"])
+        spec[name] = entry
+    return spec
+
+
+def options_in(spec: dict) -> dict:
+    keys = ("type", "elements", "choices", "default", "required")
+    result = {}
+    for name, option in spec.items():
+        entry = {"type": "str", **{key: option[key] for key in keys if key in option}}
+        if "options" in option:
+            entry["options"] = options_in(option["options"])
+        result[name] = entry
+    return result
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_does_what_its_documentation_says(name):
+    module = importlib.import_module(f"ansible_collections.nexus_learn.aws.plugins.modules.{name}")
+    documented = options_of(yaml.safe_load(module.DOCUMENTATION)["options"])
+    assert documented == json.loads(json.dumps(options_in(module.SPEC["argument_spec"])))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_has_both_doors_and_its_place_in_the_action_group(name):
+    action = importlib.import_module(f"ansible_collections.nexus_learn.aws.plugins.action.{name}")
+    module = importlib.import_module(f"ansible_collections.nexus_learn.aws.plugins.modules.{name}")
+    assert action.ActionModule.spec is module.SPEC
+    assert name in yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["action_groups"]["all"]
+    for function in ("describe", "plan", "apply", "wait", "output"):
+        assert callable(getattr(action.ActionModule.aggregate, function))
+
+
+def test_documentation_renders():
+    result = subprocess.run(
+        ["ansible-doc", "-t", "module", "-j", *(f"nexus_learn.aws.{name}" for name in MODULES)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rendered = json.loads(result.stdout)
+    assert sorted(rendered) == [f"nexus_learn.aws.{name}" for name in MODULES]
+    for document in rendered.values():
+        assert document["examples"]
+        assert document["return"]
+
+
+def test_locks_hold_no_address_and_pin_everything():
+    for lock in (ROOT / "requirements/dev.txt", ROOT / "requirements/redis.txt", ROOT / "worker/requirements.txt"):
+        lines = [line for line in lock.read_text().splitlines() if line and not line.lstrip().startswith("#")]
+        assert lines
+        for line in lines:
+            assert re.match(r"[A-Za-z0-9_.\[\],-]+==[^ ]+( ; .*)?$", line), line
+
+
+def test_the_worker_lock_is_part_of_the_development_lock():
+    pins = [
+        dict(re.findall(r"^([a-z0-9_.-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE))
+        for lock in ("worker/requirements.txt", "requirements/dev.txt")
+    ]
+    assert {name: pins[1][name] for name in pins[0] if name in pins[1]} == {
+        name: version for name, version in pins[0].items() if name in pins[1]
+    }
