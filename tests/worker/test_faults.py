@@ -1,0 +1,250 @@
+"""What AWS does to workers: lost containers, stops, outages, poison tasks, models that are away."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from worker_stack import WORKER, FakeModel, Stack, eventually, health
+
+QUESTION = "What is overfitting?"
+
+
+def pool_process(api, url: str) -> int:
+    """Return the pid of the pool process that runs a task, from the STARTED state in Redis."""
+    stored = api.stack.client.get("celery-task-meta-" + url.split("/")[-2])
+    return json.loads(stored)["result"]["pid"]
+
+
+def restart_redis(stack):
+    """Take Redis away and bring it back; returns once the worker is connected again."""
+    log = stack.worker_process.log
+    connected = log.read_text().count("Connected to")
+    stack.kill(stack.redis)
+    stack.start_redis()
+    eventually(lambda: log.read_text().count("Connected to") > connected)
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    stack = Stack(tmp_path_factory.mktemp("faults"))
+    api = stack.api()
+    api.stack = stack
+    yield api
+    stack.stop()
+
+
+@pytest.fixture
+def stack(api):
+    """An empty Redis whose workers end with the test."""
+    api.stack.client.flushall()
+    started = len(api.stack.started)
+    yield api.stack
+    for process in api.stack.started[started:]:
+        api.stack.kill(process)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """An application whose worker outlives the tests that use it."""
+    stack, model = Stack(tmp_path_factory.mktemp("running")), FakeModel()
+    stack.beat_process = stack.beat()
+    stack.worker_process = stack.worker(**model.env)
+    api = stack.api()
+    api.stack = stack
+    yield stack, api, model
+    stack.stop()
+    model.stop()
+
+
+def test_a_lost_container_loses_no_task_and_a_hung_task_no_worker(stack, api, model):
+    limits = {"LANGGRAPH_TIME_LIMIT": 5, "EMBEDDINGS_TIME_LIMIT": 5}  # and so a visibility timeout of 6.25 s
+    lost = stack.worker(**model.env, **limits)
+    model.hold.set()
+    url = api.ask(QUESTION)
+    model.wait_for_requests(1)
+    assert api.state(url) == "STARTED"
+    stack.kill(lost)
+    model.hold.clear()
+    stack.worker(**model.env, **limits)
+    status = api.outcome(url)
+    assert status["state"] == "SUCCESS"
+    assert status["result"]["answer"] == "The model's answer."
+    eventually(lambda: stack.client.hlen("unacked") == 0)
+    assert stack.client.llen("langgraph") == 0
+
+    model.hold.set()
+    status = api.outcome(api.ask(QUESTION))
+    assert (status["state"], status["error"]) == ("FAILURE", "The task took longer than 4 s and was stopped.")
+    model.hold.clear()
+    assert api.outcome(api.ask(QUESTION))["state"] == "SUCCESS"
+
+
+def test_sigterm_lets_the_running_task_finish(stack, api, model):
+    worker = stack.worker(**model.env)
+    model.hold.set()
+    running = api.ask(QUESTION)
+    model.wait_for_requests(1)
+    worker.terminate()
+    eventually(lambda: "Warm shutdown" in worker.log.read_text())
+    waiting = api.ask(QUESTION)
+    model.let_go()
+    assert worker.wait(30) == 0
+    assert api.state(running) == "SUCCESS"
+    assert api.state(waiting) == "PENDING"
+    assert stack.client.llen("langgraph") == 1
+    assert stack.client.hlen("unacked") == 0
+
+
+def test_a_task_longer_than_the_stop_goes_back_to_the_queue(stack, api, model):
+    worker = stack.worker(**model.env, STOP_TIMEOUT=16)  # hands back after 1 s
+    model.hold.set()
+    url = api.ask(QUESTION)
+    model.wait_for_requests(1)
+    start = time.monotonic()
+    worker.terminate()
+    worker.wait(20)
+    assert time.monotonic() - start < 16
+    assert stack.client.llen("langgraph") == 1
+    assert stack.client.hlen("unacked") == 0
+    assert api.state(url) not in ("SUCCESS", "FAILURE")
+
+
+def test_a_wrong_password_never_looks_healthy(stack):
+    urls = {name: url.replace("a-token", "another-token") for name, url in stack.urls().items()}
+    command = ("celery", "-A", "config.celery")
+    worker = stack.start(*command, "worker", "--queues=embeddings", "--concurrency=1", **urls)
+    beat = stack.start(*command, "beat", **urls)
+    for process in (worker, beat):
+        eventually(lambda process=process: "invalid username-password" in process.log.read_text())
+    assert health(worker, "worker") == 1
+    assert health(beat, "beat") == 1
+
+
+def test_reading_remote_control_messages_never_waits_for_one(stack):
+    program = """
+from queue import Empty
+from config.celery import app
+with app.connection() as connection:
+    channel = connection.default_channel
+    channel.subclient.subscribe("nothing-comes-here")
+    channel.subclient.parse_response()
+    try:
+        channel._receive_one(channel.subclient)
+    except Empty:
+        print("nothing there")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=WORKER,
+        env={**os.environ, **stack.urls()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "nothing there\n", done.stderr
+
+
+def test_a_mistyped_queue_ends_the_worker(stack):
+    worker = stack.start(
+        "celery", "-A", "config.celery", "worker", "--queues=langgraf", "--concurrency=1", **stack.urls()
+    )
+    assert worker.wait(30) != 0
+    assert "langgraf" in worker.log.read_text()
+
+
+class TestOneWorker:
+    """Faults that one and the same worker survives, one after another."""
+
+    def test_a_model_that_is_away_is_asked_again_and_one_that_refuses_is_not(self, running):
+        _, api, model = running
+        model.statuses = [503, 429]
+        status = api.outcome(api.ask(QUESTION))
+        assert status["state"] == "SUCCESS"
+        assert len(model.requests) == 3
+        request = model.requests[0]
+        assert (request["path"], request["key"], request["model"]) == ("/v1/chat/completions", "Bearer key", "fake")
+        assert "training error" in request["messages"][1]["content"]
+        model.statuses = [401]
+        status = api.outcome(api.ask(QUESTION))
+        assert (status["state"], status["error"]) == ("FAILURE", "Model fake answers with status 401")
+        assert len(model.requests) == 4
+
+    def test_a_long_task_leaves_the_worker_healthy(self, running):
+        stack, api, model = running
+        model.hold.set()
+        url = api.ask(QUESTION)
+        model.wait_for_requests(5)
+        end = time.monotonic() + 7
+        while time.monotonic() < end:
+            assert health(stack.worker_process, "worker", max_age=6) == 0
+            time.sleep(0.2)
+        model.let_go()
+        assert api.outcome(url)["state"] == "SUCCESS"
+
+    def test_a_task_that_kills_its_process_is_given_up(self, running):
+        _, api, model = running
+        model.requests.clear()
+        model.hold.set()
+        url = api.ask(QUESTION)
+        for delivery in range(1, 6):
+            model.wait_for_requests(delivery)
+            os.kill(pool_process(api, url), signal.SIGKILL)
+        status = api.outcome(url)
+        assert status["state"] == "FAILURE"
+        assert "ended its worker process 5 times" in status["error"]
+        assert len(model.requests) == 5
+        model.hold.clear()
+        assert api.outcome(api.ask(QUESTION))["state"] == "SUCCESS"  # the queue moves on
+
+    def test_health_fails_when_the_main_loop_hangs(self, running):
+        worker = running[0].worker_process
+        worker.send_signal(signal.SIGSTOP)
+        eventually(lambda: health(worker, "worker", max_age=4) == 1, 15)
+        worker.send_signal(signal.SIGCONT)
+        eventually(lambda: health(worker, "worker", max_age=4) == 0, 15)
+
+    def test_health_survives_an_outage_of_the_broker_and_tasks_go_on(self, running):
+        """The outage lasts longer than the age that the health check allows."""
+        stack, api, _ = running
+        eventually(lambda: health(stack.beat_process, "beat", max_age=11) == 0)
+        stack.kill(stack.redis)
+        end = time.monotonic() + 12
+        while time.monotonic() < end:
+            assert health(stack.worker_process, "worker", max_age=8) == 0
+            assert health(stack.beat_process, "beat", max_age=11) == 0
+            time.sleep(0.3)
+        stack.start_redis()
+        assert api.outcome(api.ask(QUESTION))["state"] == "SUCCESS"
+
+    def test_a_lost_connection_does_not_delay_a_task_that_no_process_has_begun(self, running):
+        stack, api, _ = running
+        (process,) = psutil.Process(stack.worker_process.pid).children()
+        process.suspend()
+        url = api.ask(QUESTION)
+        eventually(lambda: stack.client.hlen("unacked") == 1)
+        restart_redis(stack)
+        process.resume()
+        assert api.outcome(url)["state"] == "SUCCESS"  # long before the visibility timeout of 375 s
+        eventually(lambda: stack.client.hlen("unacked") == 0)
+
+    def test_a_task_that_ran_through_a_lost_connection_is_acknowledged(self, running):
+        stack, api, model = running
+        model.hold.set()
+        url = api.ask(QUESTION)
+        eventually(lambda: api.state(url) == "STARTED")
+        restart_redis(stack)
+        model.let_go()
+        assert api.outcome(url)["state"] == "SUCCESS"
+        eventually(lambda: stack.client.hlen("unacked") == 0)
+        assert stack.client.llen("langgraph") == 0
+
+    def test_an_idle_worker_stops_soon(self, running):
+        worker = running[0].worker_process
+        worker.terminate()
+        assert worker.wait(10) == 0

@@ -1,0 +1,1 @@
+"""The application: Celery app (celery), tasks, answers, API and health checks, one module each."""
