@@ -1,0 +1,252 @@
+"""python -m sandbox up|down|status|env|logs|reset"""
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from . import awscli
+from .core import REGION, REPOSITORY, SandboxError, redis_server
+from .processes import reap, start_time
+
+START_SECONDS, STOP_SECONDS = 30, 15
+
+
+def main() -> int:
+    arguments = parse()
+    try:
+        return arguments.function(arguments) or 0
+    except SandboxError as error:
+        print(f"sandbox: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parse() -> argparse.Namespace:
+    home = os.environ.get("SANDBOX_HOME") or REPOSITORY / ".sandbox"
+    description = "A local AWS with real Redis and real Celery."
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description=description)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(function, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(function.__name__, help=text, description=text)
+        sub.set_defaults(function=function)
+        sub.add_argument("--home", type=Path, default=home, help="folder of all its files (SANDBOX_HOME; %(default)s)")
+        return sub
+
+    for sub in (command(up, "start it in the background"), command(serve, "run it in the foreground")):
+        sub.add_argument("--port", type=int, default=number("SANDBOX_PORT", 4566, int),
+                         help="port on 127.0.0.1, 0 takes a free one (SANDBOX_PORT; %(default)s)")  # fmt: skip
+        sub.add_argument("--time-scale", type=float, default=number("SANDBOX_TIME_SCALE", 1.0, float),
+                         help="AWS minutes per minute (SANDBOX_TIME_SCALE; %(default)s)")  # fmt: skip
+    command(down, "stop it and everything that it started")
+    command(status, "what runs").add_argument("--json", action="store_true", help="for programs")
+    command(env, 'shell variables that point AWS tools at it: eval "$(python -m sandbox env)"')
+    command(logs, "the daemon's log").add_argument("-f", "--follow", action="store_true", help="and what comes")
+    command(reset, "delete all resources and stop all their processes, keep it running")
+    arguments = parser.parse_args()
+    arguments.home = Path(arguments.home).resolve()
+    if getattr(arguments, "time_scale", 1) <= 0:
+        parser.error("--time-scale (SANDBOX_TIME_SCALE) must be greater than 0")
+    return arguments
+
+
+def number(variable: str, default, kind):
+    text = os.environ.get(variable) or default
+    try:
+        return kind(text)
+    except ValueError:
+        sys.exit(f"sandbox: {variable} is {text!r}: set it to a number.")
+
+
+def running(home: Path) -> tuple[int, str] | None:
+    """(pid, endpoint) of the home's daemon, None when there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        pid, _, started = (home / "pid").read_text().partition(" ")
+        if start_time(int(pid)) == started:
+            return int(pid), (home / "endpoint").read_text()
+    return None
+
+
+def call(endpoint: str, path: str, method: str = "GET") -> dict:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        request = urllib.request.Request(f"{endpoint}/_sandbox/{path}", method=method)  # noqa: S310 - our own endpoint
+        with opener.open(request, timeout=30) as answer:
+            return json.load(answer)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise SandboxError(
+            f"The sandbox at {endpoint} does not answer ({error}): see `python -m sandbox logs`, "
+            "then `python -m sandbox down` and `up`."
+        ) from error
+
+
+def demand(arguments) -> tuple[int, str]:
+    found = running(arguments.home)
+    if not found:
+        raise SandboxError(f"The sandbox in {arguments.home} is not running: start it with `python -m sandbox up`.")
+    return found
+
+
+def up(arguments) -> None:
+    home = arguments.home
+    found = running(home)
+    if found:
+        call(found[1], "ping")
+        print(f"The sandbox is already running at {found[1]} (pid {found[0]}).")
+        return
+    redis_server()
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = home / "log"
+    if log.exists():
+        log.replace(home / "log.1")
+    print(f"Starting the sandbox in {home} ...", flush=True)
+    started = time.monotonic()
+    serve = ["serve", "--home", home, "--port", arguments.port, "--time-scale", arguments.time_scale]
+    with log.open("w") as output:
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "sandbox", *map(str, serve)],
+            cwd=REPOSITORY,
+            env={**os.environ, "MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        while not running(home):
+            if daemon.poll() is not None:
+                lines = log.read_text().splitlines()
+                reason = next((line for line in lines if line.startswith("sandbox: ")), None)
+                raise SandboxError(reason.removeprefix("sandbox: ") if reason else f"It did not start: see {log}.")
+            if time.monotonic() - started > START_SECONDS:
+                raise SandboxError(f"It did not answer within {START_SECONDS} seconds: see {log}.")
+            time.sleep(0.05)
+        pid, endpoint = running(home)
+        call(endpoint, "ping")
+    except BaseException:  # Ctrl-C included: half a sandbox is worse than none
+        daemon.terminate()
+        daemon.wait()
+        raise
+    awscli.write_config(home, REGION, endpoint)
+    print(f"Ready at {endpoint} (pid {pid}) after {time.monotonic() - started:.1f} s.")
+    print('Point this shell at it:  eval "$(python -m sandbox env)"')
+
+
+def serve(arguments) -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for name in ("botocore", "boto3", "urllib3", "werkzeug", "asyncio"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from . import server
+
+    server.serve(arguments.home, arguments.port, arguments.time_scale)
+
+
+def down(arguments) -> None:
+    home = arguments.home
+    found = running(home)
+    if found:
+        pid = found[0]
+        started = start_time(pid)
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while start_time(pid) == started and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if start_time(pid) == started:
+            os.kill(pid, signal.SIGKILL)
+    left = reap(home / "processes")
+    for name in ("pid", "endpoint"):
+        (home / name).unlink(missing_ok=True)
+    if found or left:
+        print("The sandbox is stopped.")
+    else:
+        print("The sandbox was not running.")
+
+
+def status(arguments) -> int:
+    if not running(arguments.home):
+        print(json.dumps({"running": False}) if arguments.json else f"The sandbox in {arguments.home} is not running.")
+        return 3  # as systemctl
+    answer = call(running(arguments.home)[1], "status")
+    if arguments.json:
+        print(json.dumps({"running": True, **answer}, indent=2))
+        return 0
+    print(f"{answer['endpoint']}  pid {answer['pid']}  {answer['memory_mb']} MB  {answer['processes']} processes")
+    for row in answer["redis"]:
+        print(f"redis          {row['name']}: {row['status']}, {row['nodes']} nodes, {row['endpoint']}")
+    for row in answer["services"]:
+        print(f"service        {row['name']}: {row['running']}/{row['desired']} running, {row['task_definition']}")
+    for row in answer["load_balancers"]:
+        listeners = ", ".join(f"port {port} is {url}" for port, url in row["listeners"].items()) or "no listener"
+        print(f"load balancer  {row['name']}: {row['state']}, {listeners}")
+    return 0
+
+
+def env(arguments) -> None:
+    _, endpoint = demand(arguments)
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):
+        print(f"unset {name}")
+    for name, value in variables(arguments.home, endpoint).items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+def variables(home: Path, endpoint: str) -> dict[str, str]:
+    """The environment of a shell that works with the sandbox."""
+    config, credentials = awscli.write_config(home, REGION, endpoint)
+    tools = str(Path(sys.executable).parent)
+    path = [folder for folder in os.environ.get("PATH", "").split(":") if folder != tools]
+    no_proxy = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    direct = ",".join(dict.fromkeys([*filter(None, no_proxy.split(",")), "127.0.0.1", "localhost"]))
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "sandbox",
+        "AWS_SECRET_ACCESS_KEY": "sandbox",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": str(config),
+        "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
+        "AWS_PAGER": "",
+        "SANDBOX_HOME": str(home),
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+        "PATH": ":".join([tools, *path]),
+    }
+
+
+def logs(arguments) -> None:
+    path = arguments.home / "log"
+    if not path.exists():
+        raise SandboxError(f"There is no log in {arguments.home}: start the sandbox with `python -m sandbox up`.")
+    with path.open(errors="replace") as file:
+        while True:
+            line = file.readline()
+            if line:
+                sys.stdout.write(line)
+            elif not arguments.follow:
+                return
+            else:
+                sys.stdout.flush()
+                time.sleep(0.2)
+
+
+def reset(arguments) -> None:
+    _, endpoint = demand(arguments)
+    call(endpoint, "reset", "POST")
+    print("The sandbox is empty.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

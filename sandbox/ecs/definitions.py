@@ -1,0 +1,201 @@
+"""Task definitions: what RegisterTaskDefinition refuses and which defaults it fills in. Nothing here does I/O.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html
+"""
+
+import copy
+import re
+
+from .errors import client
+
+GB = 1024
+FARGATE = {
+    256: [512, 1 * GB, 2 * GB],
+    512: [memory * GB for memory in range(1, 5)],
+    1024: [memory * GB for memory in range(2, 9)],
+    2048: [memory * GB for memory in range(4, 17)],
+    4096: [memory * GB for memory in range(8, 31)],
+    8192: [memory * GB for memory in range(16, 61, 4)],
+    16384: [memory * GB for memory in range(32, 121, 8)],
+}
+"""CPU units -> the memory sizes (MiB) that Fargate offers with them."""
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
+KEPT = (
+    "family", "taskRoleArn", "executionRoleArn", "networkMode", "volumes", "placementConstraints", "runtimePlatform",
+    "requiresCompatibilities", "pidMode", "ipcMode", "proxyConfiguration", "inferenceAccelerators", "ephemeralStorage",
+    "enableFaultInjection",
+)  # fmt: skip
+LIMITS = {"interval": (5, 300, 30), "timeout": (2, 60, 5), "retries": (1, 10, 3), "startPeriod": (0, 300, None)}
+"""healthCheck field -> lowest, highest, default."""
+
+
+def normalise(request: dict) -> dict:
+    """The task definition as DescribeTaskDefinition returns it, without ARN, revision, status and times."""
+    definition = {key: copy.deepcopy(request[key]) for key in KEPT if request.get(key) is not None}
+    fargate = "FARGATE" in definition.get("requiresCompatibilities", [])
+    if not NAME.fullmatch(request.get("family") or ""):
+        raise client("Family contains invalid characters.")
+    if not request.get("containerDefinitions"):
+        raise client("Container list cannot be empty.")
+    for field, unit, words in (("cpu", 1024, r"\s*vCPU"), ("memory", 1024, r"\s*GB")):
+        if request.get(field):
+            definition[field] = _units(request[field], unit, words, field)
+    if fargate:
+        _check_fargate(definition)
+    definition.setdefault("networkMode", "bridge")
+    definition.setdefault("volumes", [])
+    definition.setdefault("placementConstraints", [])
+    definition["containerDefinitions"] = [
+        _container(c, definition) for c in copy.deepcopy(request["containerDefinitions"])
+    ]
+    _check_containers(definition, fargate)
+    definition["compatibilities"] = ["EC2", "FARGATE"] if definition["networkMode"] == "awsvpc" else ["EC2"]
+    definition["requiresAttributes"] = [{"name": name} for name in sorted(_attributes(definition))]
+    return definition
+
+
+def _units(text: str, unit: int, words: str, field: str) -> str:
+    if re.fullmatch(r"\d+", text):
+        return str(int(text))
+    match = re.fullmatch(rf"(\d+(?:\.\d+)?){words}", text, re.IGNORECASE)
+    if not match:
+        raise client(f"Invalid '{field}' setting for task.")
+    return str(int(float(match.group(1)) * unit))
+
+
+def _check_fargate(definition: dict) -> None:
+    if definition.get("networkMode") != "awsvpc":
+        raise client("Fargate only supports network mode 'awsvpc'.")
+    for field in ("cpu", "memory"):
+        if field not in definition:
+            raise client(f"Fargate requires that '{field}' be defined at the task level.")
+    cpu, memory = int(definition["cpu"]), int(definition["memory"])
+    if memory not in FARGATE.get(cpu, []):
+        raise client(
+            f"No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. "
+            "See the Amazon ECS documentation for the valid values."
+        )
+
+
+def _container(container: dict, definition: dict) -> dict:
+    container.setdefault("cpu", 0)
+    container.setdefault("essential", True)
+    for key in ("portMappings", "environment", "mountPoints", "volumesFrom", "systemControls"):
+        container.setdefault(key, [])
+    for mapping in container["portMappings"]:
+        mapping.setdefault("protocol", "tcp")
+        if definition["networkMode"] in ("awsvpc", "host") and "containerPort" in mapping:
+            if mapping.setdefault("hostPort", mapping["containerPort"]) not in (0, mapping["containerPort"]):
+                raise client("When networkMode=awsvpc, the host ports and container ports in port mappings must match.")
+            mapping["hostPort"] = mapping["containerPort"]
+    check = container.get("healthCheck")
+    if check:
+        for field, (lowest, highest, default) in LIMITS.items():
+            if default is not None:
+                check.setdefault(field, default)
+            if field in check and not lowest <= check[field] <= highest:
+                raise client(f"The health check '{field}' must be between {lowest} and {highest}.")
+        if not check.get("command") or check["command"][0] not in ("CMD", "CMD-SHELL", "NONE"):
+            raise client("The health check command must start with CMD, CMD-SHELL or NONE.")
+    return container
+
+
+def _check_containers(definition: dict, fargate: bool) -> None:
+    containers = definition["containerDefinitions"]
+    names = [container.get("name") for container in containers]
+    for container in containers:
+        for field in ("name", "image"):
+            if not container.get(field):
+                raise client(f"Container.{field} should not be null or empty.")
+        if not NAME.fullmatch(container["name"]):
+            raise client("Container.name contains invalid characters.")
+        _check_environment(container, definition)
+        for dependency in container.get("dependsOn", []):
+            if dependency["containerName"] not in names or dependency["containerName"] == container["name"]:
+                raise client(
+                    f"Container {container['name']} depends on an unknown container {dependency['containerName']}."
+                )
+        if fargate:
+            _check_fargate_container(container, definition)
+        elif not (container.get("memory") or container.get("memoryReservation") or definition.get("memory")):
+            raise client(
+                f"Invalid setting for container '{container['name']}'. "
+                "At least one of 'memory' or 'memoryReservation' must be specified."
+            )
+    if len(set(names)) != len(names):
+        raise client("Container names must be unique within a task definition.")
+    if not any(container["essential"] for container in containers):
+        raise client("At least one container in a task definition must be essential.")
+    _check_cycles({c["name"]: [d["containerName"] for d in c.get("dependsOn", [])] for c in containers})
+    if definition.get("cpu") and sum(container["cpu"] for container in containers) > int(definition["cpu"]):
+        raise client("Total cpu of containers cannot exceed the 'cpu' of the task.")
+    reserved = sum(container.get("memoryReservation") or container.get("memory") or 0 for container in containers)
+    if definition.get("memory") and reserved > int(definition["memory"]):
+        raise client("Total memory of containers cannot exceed the 'memory' of the task.")
+
+
+def _check_cycles(waits_for: dict[str, list[str]]) -> None:
+    while waits_for:
+        ready = [name for name, others in waits_for.items() if not set(others) & set(waits_for)]
+        if not ready:
+            raise client(f"Containers have circular dependencies: {', '.join(sorted(waits_for))}.")
+        for name in ready:
+            del waits_for[name]
+
+
+def _check_environment(container: dict, definition: dict) -> None:
+    secrets = [secret["name"] for secret in container.get("secrets", [])]
+    if secrets and not definition.get("executionRoleArn"):
+        raise client("When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.")
+    taken = [variable.get("name") for variable in container["environment"]]
+    for name in secrets:
+        if (taken + secrets).count(name) > 1:
+            raise client(
+                "The secret name must be unique and not shared with any new or existing environment variables set on "
+                f"the container, such as '{name}'."
+            )
+
+
+def _check_fargate_container(container: dict, definition: dict) -> None:
+    logs = container.get("logConfiguration") or {}
+    if logs.get("logDriver") == "awslogs":
+        if not definition.get("executionRoleArn"):
+            raise client("Fargate requires task definition to have execution role ARN to support log driver awslogs.")
+        for option in ("awslogs-group", "awslogs-region", "awslogs-stream-prefix"):
+            if not (logs.get("options") or {}).get(option):
+                raise client(f"Log driver awslogs requires options: {option}.")
+    elif logs and logs.get("logDriver") not in ("splunk", "awsfirelens"):
+        raise client(f"Fargate does not support log driver {logs.get('logDriver')}.")
+    if container.get("privileged"):
+        raise client("Fargate does not support privileged containers.")
+    if not 0 <= container.get("stopTimeout", 0) <= 120:
+        raise client("The 'stopTimeout' of a container must be between 0 and 120 seconds on Fargate.")
+    if not 2 <= container.get("startTimeout", 2) <= 120:
+        raise client("The 'startTimeout' of a container must be between 2 and 120 seconds on Fargate.")
+
+
+def _attributes(definition: dict) -> set[str]:
+    """Capabilities that a host needs, as far as our task definitions can ask for them."""
+    docker, ecs = "com.amazonaws.ecs.capability.docker-remote-api", "ecs.capability."
+    found = {f"{docker}.1.18"}
+    if definition["networkMode"] == "awsvpc":
+        found.add(f"{ecs}task-eni")
+    if definition.get("taskRoleArn"):
+        found.add("com.amazonaws.ecs.capability.task-iam-role")
+    for container in definition["containerDefinitions"]:
+        if (container.get("logConfiguration") or {}).get("logDriver") == "awslogs":
+            found |= {
+                "com.amazonaws.ecs.capability.logging-driver.awslogs",
+                f"{ecs}execution-role-awslogs",
+                f"{docker}.1.19",
+            }
+        for secret in container.get("secrets", []):
+            asm = ":secretsmanager:" in secret["valueFrom"]
+            found.add(f"{ecs}secrets.asm.environment-variables" if asm else f"{ecs}secrets.ssm.environment-variables")
+        if container.get("healthCheck"):
+            found |= {f"{ecs}container-health-check", f"{docker}.1.24"}
+        if container.get("dependsOn"):
+            found.add(f"{ecs}container-ordering")
+    return found

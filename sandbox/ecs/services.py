@@ -1,0 +1,253 @@
+"""CreateService, UpdateService and DeleteService: what they refuse, what they default, when they make a deployment.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateService.html
+"""
+
+import copy
+import random
+
+from botocore.exceptions import ClientError
+
+from . import errors
+from .model import Cluster, Deployment, Service, TaskDefinition, merge_tags, utcnow
+from .store import Store
+
+DEPLOYING = (
+    "networkConfiguration",
+    "capacityProviderStrategy",
+    "platformVersion",
+    "loadBalancers",
+    "serviceRegistries",
+    "serviceConnectConfiguration",
+    "volumeConfigurations",
+)
+"""Settings that belong to a revision: changing one of them makes a new deployment, a roll-back brings them back."""
+ECHOED = (
+    "healthCheckGracePeriodSeconds",
+    "enableECSManagedTags",
+    "enableExecuteCommand",
+    "propagateTags",
+    "availabilityZoneRebalancing",
+    "placementConstraints",
+    "placementStrategy",
+    "deploymentConfiguration",
+)
+DEPLOYMENT_CONFIGURATION = {
+    "deploymentCircuitBreaker": {"enable": False, "rollback": False},
+    "maximumPercent": 200,
+    "minimumHealthyPercent": 100,
+    "strategy": "ROLLING",
+    "bakeTimeInMinutes": 0,
+}
+
+
+def create(store: Store, sandbox, cluster: Cluster, request: dict, created_by: str) -> Service:
+    name = request["serviceName"]
+    existing = cluster.services.get(name)
+    if existing and existing.status == "ACTIVE":
+        if existing.request == request:
+            return existing
+        raise errors.invalid("Creation of service was not idempotent.")
+    if existing and existing.status == "DRAINING":
+        raise errors.invalid("Unable to Start a service that is still Draining.")
+    if request.get("desiredCount") is None or request["desiredCount"] < 0:
+        raise errors.invalid("desiredCount must be zero or more.")
+    if request.get("schedulingStrategy", "REPLICA") != "REPLICA":
+        raise errors.invalid("The daemon scheduling strategy is not supported by the Fargate launch type.")
+    if (request.get("deploymentController") or {}).get("type", "ECS") != "ECS":
+        raise errors.error("UnsupportedFeatureException", "The sandbox knows the deployment controller ECS only.")
+    definition = store.usable_revision(cluster.region, request.get("taskDefinition"))
+    spec = {key: copy.deepcopy(request[key]) for key in DEPLOYING if request.get(key)}
+    spec |= placement(cluster, request, definition)
+    check(sandbox, cluster, definition, spec, request)
+    settings = {key: copy.deepcopy(request[key]) for key in ECHOED if request.get(key) is not None}
+    settings["deploymentConfiguration"] = _deployment_configuration(
+        DEPLOYMENT_CONFIGURATION, request.get("deploymentConfiguration")
+    )
+    settings = {
+        "schedulingStrategy": "REPLICA",
+        "deploymentController": {"type": "ECS"},
+        "enableECSManagedTags": False,
+        "enableExecuteCommand": False,
+        "propagateTags": "NONE",
+        "availabilityZoneRebalancing": "ENABLED",
+        **settings,
+    }
+    if spec.get("loadBalancers"):
+        settings.setdefault("healthCheckGracePeriodSeconds", 0)
+    service = Service(
+        name=name,
+        arn=store.arn(cluster.region, "service", f"{cluster.name}/{name}"),
+        cluster=cluster,
+        settings=settings,
+        desired_count=request["desiredCount"],
+        created_by=created_by,
+        tags=merge_tags([], request.get("tags") or []),
+        request=copy.deepcopy(request),
+    )
+    cluster.services[name] = service
+    deploy(service, definition, spec)
+    return service
+
+
+def update(store: Store, sandbox, service: Service, request: dict) -> Service:
+    if service.status != "ACTIVE":
+        raise errors.error("ServiceNotActiveException", "Service was not ACTIVE.")
+    primary, cluster = service.primary, service.cluster
+    definition = primary.definition
+    if request.get("taskDefinition"):
+        definition = store.usable_revision(cluster.region, request["taskDefinition"])
+    spec = {**primary.spec, **{key: copy.deepcopy(request[key]) for key in DEPLOYING if request.get(key) is not None}}
+    if request.get("capacityProviderStrategy") is not None:
+        spec.pop("launchType", None)
+        spec |= placement(cluster, request, definition)
+    desired = request.get("desiredCount")
+    if desired is not None and desired < 0:
+        raise errors.invalid("desiredCount must be zero or more.")
+    settings = {
+        **service.settings,
+        **{key: copy.deepcopy(request[key]) for key in ECHOED if request.get(key) is not None},
+    }
+    settings["deploymentConfiguration"] = _deployment_configuration(
+        service.settings["deploymentConfiguration"], request.get("deploymentConfiguration")
+    )
+    check(sandbox, cluster, definition, spec, settings)
+    if desired is not None and desired != service.desired_count:
+        service.desired_count, service.steady = desired, False
+    service.settings = settings
+    if request.get("forceNewDeployment") or definition is not primary.definition or spec != primary.spec:
+        deploy(service, definition, spec)
+    return service
+
+
+def delete(service: Service, force: bool) -> Service:
+    if service.status != "ACTIVE":
+        raise errors.error("ServiceNotActiveException", "Service was not ACTIVE.")
+    if service.desired_count and not force:
+        raise errors.invalid("The service cannot be stopped while it is scaled above 0.")
+    service.status, service.desired_count = "DRAINING", 0
+    return service
+
+
+def deploy(service: Service, definition: TaskDefinition, spec: dict, undoes: Deployment | None = None) -> Deployment:
+    """Make a new PRIMARY deployment. With `undoes` it is the roll-back of that failed deployment."""
+    new = Deployment(f"ecs-svc/{random.randrange(10**18, 10**19)}", definition, spec, rolled_back=undoes)  # noqa: S311
+    new.requested = service.desired_count
+    new.sources = list(service.deployments)
+    for old in service.deployments:
+        if old.service_status in ("IN_PROGRESS", "ROLLBACK_IN_PROGRESS") and old is not undoes:
+            old.service_status, old.finished_at = "STOPPED", utcnow()
+        old.status, old.updated_at = "ACTIVE", utcnow()
+    new.reason = f"ECS deployment {new.id} in progress."
+    service.deployments.insert(0, new)
+    if not undoes:
+        service.history.insert(0, new)
+    service.steady = False
+    return new
+
+
+def placement(cluster: Cluster, request: dict, definition: TaskDefinition) -> dict:
+    """launchType or capacityProviderStrategy of a service or task, the cluster's default when neither is given."""
+    launch_type, strategy = request.get("launchType"), request.get("capacityProviderStrategy")
+    if launch_type and strategy:
+        raise errors.invalid(
+            "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again."
+        )
+    for item in strategy or []:
+        if item["capacityProvider"] not in cluster.providers:
+            raise errors.invalid(
+                "The specified capacity provider strategy cannot contain a capacity provider that is not associated "
+                "with the cluster. Associate the capacity provider with the cluster and try again."
+            )
+    if strategy and not any(item.get("weight", 0) or item.get("base", 0) for item in strategy):
+        raise errors.invalid("A capacity provider strategy must contain a provider with a weight above 0.")
+    if not launch_type:
+        strategy = strategy or copy.deepcopy(cluster.strategy)
+    result = {}
+    if strategy:
+        result["capacityProviderStrategy"] = [{"weight": 0, "base": 0, **item} for item in strategy]
+    else:
+        result["launchType"] = launch_type or "EC2"
+    fargate = bool(strategy) or launch_type == "FARGATE"
+    if fargate and "FARGATE" not in definition.body.get("requiresCompatibilities", []):
+        raise errors.invalid("Task definition does not support launch_type FARGATE.")
+    if not fargate and definition.body.get("requiresCompatibilities") == ["FARGATE"]:
+        raise errors.invalid("Task definition does not support launch_type EC2.")
+    return result
+
+
+def check(sandbox, cluster: Cluster, definition: TaskDefinition, spec: dict, settings: dict) -> None:
+    """Network, load balancers, execute command and deployment percents, in the words of ECS."""
+    check_network(sandbox, cluster, definition, spec.get("networkConfiguration"))
+    for balancer in spec.get("loadBalancers") or []:
+        _check_balancer(sandbox, cluster, definition, balancer)
+    if settings.get("enableExecuteCommand") and not definition.body.get("taskRoleArn"):
+        raise errors.invalid(
+            "The service couldn't be created because a valid taskRoleArn is not being used. "
+            "Specify a valid task role in your task definition and try again."
+        )
+    percents = settings.get("deploymentConfiguration") or {}
+    minimum, maximum = percents.get("minimumHealthyPercent", 100), percents.get("maximumPercent", 200)
+    if (minimum, maximum) == (100, 100):
+        raise errors.invalid(
+            "Both maximumPercent and minimumHealthyPercent cannot be 100 as this will block deployments."
+        )
+    if not 0 <= minimum <= 100 or maximum < max(minimum, 1):
+        raise errors.invalid("minimumHealthyPercent must be 0 to 100, and maximumPercent above 0 and not below it.")
+
+
+def check_network(sandbox, cluster: Cluster, definition: TaskDefinition, configuration: dict | None) -> None:
+    if definition.body["networkMode"] != "awsvpc":
+        if configuration:
+            raise errors.invalid(
+                "Network Configuration is not valid for the given networkMode of this task definition."
+            )
+        return
+    vpc = (configuration or {}).get("awsvpcConfiguration")
+    if not vpc:
+        raise errors.invalid("Network Configuration must be provided when networkMode 'awsvpc' is specified.")
+    if not vpc.get("subnets"):
+        raise errors.invalid("subnets can not be empty.")
+    ec2 = sandbox.client("ec2", cluster.region)
+    checks = (
+        ("subnet", "subnets", ec2.describe_subnets, "SubnetIds"),
+        ("security group", "securityGroups", ec2.describe_security_groups, "GroupIds"),
+    )
+    for words, key, describe, parameter in checks:
+        ids = vpc.get(key) or []
+        try:
+            if ids:
+                describe(**{parameter: ids})
+        except ClientError as error:
+            found = error.response["Error"]
+            raise errors.invalid(
+                f"Error retrieving {words} information for [{', '.join(ids)}]: {found['Message']} "
+                f"(ErrorCode: {found['Code']})"
+            ) from None
+
+
+def _check_balancer(sandbox, cluster: Cluster, definition: TaskDefinition, balancer: dict) -> None:
+    arn, name, port = balancer.get("targetGroupArn"), balancer.get("containerName"), balancer.get("containerPort")
+    container = next((c for c in definition.containers if c["name"] == name), None)
+    if not container:
+        raise errors.invalid(f"The container {name} does not exist in the task definition.")
+    if port not in [mapping.get("containerPort") for mapping in container["portMappings"]]:
+        raise errors.invalid(f"The container {name} did not have a container port {port} defined.")
+    try:
+        answer = sandbox.client("elbv2", cluster.region).describe_target_groups(TargetGroupArns=[arn] if arn else [])
+        group = answer["TargetGroups"][0]
+    except (ClientError, IndexError):
+        raise errors.invalid(f"The target group with targetGroupArn {arn} does not exist.") from None
+    if group.get("TargetType") != "ip" and definition.body["networkMode"] == "awsvpc":
+        raise errors.invalid(
+            f"The provided target group {arn} has target type {group.get('TargetType')}, which is incompatible with "
+            "the awsvpc network mode specified in the task definition."
+        )
+    if not group.get("LoadBalancerArns"):
+        raise errors.invalid(f"The target group with targetGroupArn {arn} does not have an associated load balancer.")
+
+
+def _deployment_configuration(before: dict, given: dict | None) -> dict:
+    given = given or {}
+    breaker = {**before["deploymentCircuitBreaker"], **(given.get("deploymentCircuitBreaker") or {})}
+    return {**before, **copy.deepcopy(given), "deploymentCircuitBreaker": breaker}

@@ -1,0 +1,216 @@
+"""What moto accepts and AWS refuses, or the other way round, as far as this stack meets it.
+
+Each function replaces one method of moto's and says what AWS does; tests/sandbox/test_moto_gaps.py has a test for each.
+"""
+
+import functools
+import importlib
+import json
+from unittest import mock
+
+from .core import Sandbox
+
+RETENTION_DAYS = (
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+)  # fmt: skip
+"""What PutRetentionPolicy accepts (CloudWatch Logs API reference)."""
+
+
+def install(sandbox: Sandbox) -> None:
+    no_instance_types()
+    logs_retention()
+    logs_kms_key()
+    security_group_in_use(sandbox)
+    secret_promotion()
+    secret_scheduled_for_deletion()
+    aws_managed_policies()
+    kms_key_that_cannot_be_used()
+
+
+def replaces(owner: type, name: str):
+    """Decorator: put `function(original, self, ...)` in place of owner.name, once. AttributeError if there is none."""
+
+    def decorate(function):
+        original = getattr(owner, name)
+        if not hasattr(original, "__wrapped__"):
+
+            @functools.wraps(original)
+            def method(self, *args, **kwargs):
+                return function(original, self, *args, **kwargs)
+
+            setattr(owner, name, method)
+        return function
+
+    return decorate
+
+
+def no_instance_types() -> None:
+    """Fargate has no EC2 instances: without the tables of their types moto needs 100 MB less and starts sooner."""
+    from moto.utilities import utils
+
+    load = utils.load_resource
+    with mock.patch.object(utils, "load_resource", lambda name: {} if "/instance_type" in name else load(name)):
+        importlib.import_module("moto.ec2.models.instance_types")
+
+
+def logs_retention() -> None:
+    """A retention that AWS does not offer is an InvalidParameterException."""
+    from moto.logs.exceptions import InvalidParameterException
+    from moto.logs.models import LogsBackend
+
+    @replaces(LogsBackend, "put_retention_policy")
+    def put_retention_policy(original, self, log_group_name, retention_in_days):
+        if int(retention_in_days) not in RETENTION_DAYS:
+            offered = ", ".join(map(str, RETENTION_DAYS))
+            raise InvalidParameterException(
+                constraint=f"Member must satisfy enum value set: [{offered}]",
+                parameter="retentionInDays",
+                value=retention_in_days,
+            )
+        return original(self, log_group_name, retention_in_days)
+
+
+def logs_kms_key() -> None:
+    """AssociateKmsKey and DisassociateKmsKey of a log group."""
+    from moto.logs.exceptions import InvalidParameterException, ResourceNotFoundException
+    from moto.logs.responses import LogsResponse
+
+    def group(self):
+        identifier = self._get_param("resourceIdentifier") or ""
+        name = self._get_param("logGroupName") or identifier.partition(":log-group:")[2].removesuffix(":*")
+        found = self.logs_backend.groups.get(name)
+        if found is None:
+            raise ResourceNotFoundException()
+        return found
+
+    def associate_kms_key(self) -> str:
+        key = self._get_param("kmsKeyId")
+        if not key.startswith("arn:"):
+            raise InvalidParameterException("The kmsKeyId must be the ARN of a symmetric KMS key.")
+        group(self).kms_key_id = key
+        return "{}"
+
+    def disassociate_kms_key(self) -> str:
+        group(self).kms_key_id = None
+        return "{}"
+
+    LogsResponse.associate_kms_key = associate_kms_key
+    LogsResponse.disassociate_kms_key = disassociate_kms_key
+
+
+def security_group_in_use(sandbox: Sandbox) -> None:
+    """A security group that a rule of another group, or a running resource, refers to cannot be deleted."""
+    from moto.ec2.exceptions import DependencyViolationError
+    from moto.ec2.models.security_groups import SecurityGroupBackend
+
+    @replaces(SecurityGroupBackend, "delete_security_group")
+    def delete_security_group(original, self, name=None, group_id=None):
+        identifier = group_id or getattr(self.get_security_group_by_name_or_id(name), "id", None)
+        referring = [
+            group.id
+            for groups in self.groups.values()
+            for group in groups.values()
+            if group.id != identifier
+            for rule in [*group.ingress_rules, *group.egress_rules]
+            if rule.source_group.get("GroupId") == identifier
+        ]
+        if referring or identifier in group_users(sandbox, self.region_name):
+            raise DependencyViolationError(f"resource {identifier} has a dependent object")
+        return original(self, name, group_id)
+
+
+def group_users(sandbox: Sandbox, region: str) -> set[str]:
+    """Security groups of load balancers, cache clusters and ECS services: on AWS their network interfaces hold them."""
+    balancers = sandbox.client("elbv2", region).describe_load_balancers()["LoadBalancers"]
+    used = {group for balancer in balancers for group in balancer.get("SecurityGroups", [])}
+    clusters = sandbox.client("elasticache", region).describe_cache_clusters()["CacheClusters"]
+    used |= {group["SecurityGroupId"] for cluster in clusters for group in cluster.get("SecurityGroups", [])}
+    ecs = sandbox.client("ecs", region)
+    for cluster in ecs.list_clusters()["clusterArns"]:
+        arns = ecs.list_services(cluster=cluster, maxResults=100)["serviceArns"]
+        for start in range(0, len(arns), 10):
+            for service in ecs.describe_services(cluster=cluster, services=arns[start : start + 10])["services"]:
+                network = service.get("networkConfiguration", {}).get("awsvpcConfiguration", {})
+                used |= set(network.get("securityGroups", [])) if service["runningCount"] else set()
+    return used
+
+
+def secret_promotion() -> None:
+    """After UpdateSecretVersionStage has moved AWSCURRENT, GetSecretValue without a version answers the new one."""
+    from moto.secretsmanager.models import SecretsManagerBackend
+
+    @replaces(SecretsManagerBackend, "update_secret_version_stage")
+    def update_secret_version_stage(
+        original, self, secret_id, version_stage, remove_from_version_id, move_to_version_id
+    ):
+        answer = original(self, secret_id, version_stage, remove_from_version_id, move_to_version_id)
+        if version_stage == "AWSCURRENT" and move_to_version_id:
+            self.secrets[secret_id].set_default_version_id(move_to_version_id)
+        return answer
+
+
+def secret_scheduled_for_deletion() -> None:
+    """The name of a secret in its recovery window is refused with InvalidRequestException, not ResourceExists."""
+    from moto.secretsmanager.exceptions import InvalidRequestException
+    from moto.secretsmanager.models import SecretsManagerBackend
+
+    @replaces(SecretsManagerBackend, "create_secret")
+    def create_secret(original, self, name, *args, **kwargs):
+        if name in self.secrets and self.secrets[name].is_deleted():
+            raise InvalidRequestException(
+                "You can't create this secret because a secret with this name is already scheduled for deletion."
+            )
+        return original(self, name, *args, **kwargs)
+
+
+def aws_managed_policies() -> None:
+    """AWS's own policies exist. moto can load all of them at a cost of 50 MB; here each comes when it is asked for."""
+    from moto.iam.aws_managed_policies import aws_managed_policies_data
+    from moto.iam.models import AWSManagedPolicy, IAMBackend
+
+    def load(self, arn: str) -> None:
+        name = arn.rpartition("/")[2]
+        start = aws_managed_policies_data.find(f'\n "{name}":{{')
+        if "::aws:policy/" in arn and arn not in self.managed_policies and start >= 0:
+            data, _ = json.JSONDecoder().raw_decode(
+                aws_managed_policies_data, aws_managed_policies_data.index("{", start)
+            )
+            policy = AWSManagedPolicy.from_data(name, self.account_id, self.region_name, data)
+            self.managed_policies[policy.arn] = policy
+
+    for method in ("attach_role_policy", "get_policy"):
+
+        @replaces(IAMBackend, method)
+        def found(original, self, policy_arn, *args, **kwargs):
+            load(self, policy_arn)
+            return original(self, policy_arn, *args, **kwargs)
+
+
+def kms_key_that_cannot_be_used() -> None:
+    """A disabled key, or one scheduled for deletion, neither encrypts nor decrypts; the window is 7 to 30 days."""
+    from moto.core.exceptions import JsonRESTError
+    from moto.kms.exceptions import ValidationException
+    from moto.kms.models import KmsBackend
+
+    def demand_usable(key) -> None:
+        if key.key_state == "Disabled":
+            raise JsonRESTError("DisabledException", f"{key.arn} is disabled.")
+        if key.key_state == "PendingDeletion":
+            raise JsonRESTError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
+
+    @replaces(KmsBackend, "encrypt")
+    def encrypt(original, self, key_id, plaintext, encryption_context):
+        demand_usable(self.keys[self.any_id_to_key_id(key_id)])
+        return original(self, key_id, plaintext, encryption_context)
+
+    @replaces(KmsBackend, "decrypt")
+    def decrypt(original, self, *args, **kwargs):
+        answer = original(self, *args, **kwargs)
+        demand_usable(self.keys[self.any_id_to_key_id(answer[1])])
+        return answer
+
+    @replaces(KmsBackend, "schedule_key_deletion")
+    def schedule_key_deletion(original, self, key_id, pending_window_in_days):
+        if not 7 <= pending_window_in_days <= 30:
+            raise ValidationException("PendingWindowInDays must be between 7 and 30.")
+        return original(self, key_id, pending_window_in_days)

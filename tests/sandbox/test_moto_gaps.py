@@ -1,0 +1,203 @@
+"""What sandbox/moto_gaps.py mends, seen from boto3; and where it touches moto."""
+
+import json
+import uuid
+from importlib import metadata
+
+import pytest
+from botocore.exceptions import ClientError
+
+from sandbox import moto_gaps
+
+
+def unique(prefix: str) -> str:
+    return f"{prefix}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.mark.parametrize("days", [1096, 2192, 2557, 2922, 3288])
+def test_retention_that_aws_offers(sandbox, days):
+    logs, name = sandbox.client("logs"), unique("/retention")
+    logs.create_log_group(logGroupName=name)
+    logs.put_retention_policy(logGroupName=name, retentionInDays=days)
+    assert logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]["retentionInDays"] == days
+
+
+def test_retention_that_aws_does_not_offer(sandbox):
+    logs, name = sandbox.client("logs"), unique("/retention")
+    logs.create_log_group(logGroupName=name)
+    with pytest.raises(ClientError, match=r"InvalidParameterException.*45"):
+        logs.put_retention_policy(logGroupName=name, retentionInDays=45)
+    assert "retentionInDays" not in logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]
+
+
+def test_kms_key_of_a_log_group(sandbox):
+    logs, name = sandbox.client("logs"), unique("/kms")
+    logs.create_log_group(logGroupName=name)
+    key = sandbox.client("kms").create_key()["KeyMetadata"]["Arn"]
+
+    def group():
+        return logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]
+
+    logs.associate_kms_key(logGroupName=name, kmsKeyId=key)
+    assert group()["kmsKeyId"] == key
+    logs.disassociate_kms_key(resourceIdentifier=group()["logGroupArn"])
+    assert "kmsKeyId" not in group()
+    with pytest.raises(ClientError, match="InvalidParameterException"):
+        logs.associate_kms_key(logGroupName=name, kmsKeyId="alias/x")
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        logs.associate_kms_key(logGroupName=unique("/none"), kmsKeyId=key)
+
+
+def test_a_security_group_that_another_one_refers_to(sandbox):
+    ec2 = sandbox.client("ec2")
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    workers, redis = (
+        ec2.create_security_group(GroupName=unique(name), Description="x", VpcId=vpc)["GroupId"]
+        for name in ("workers", "redis")
+    )
+    rule = {"IpProtocol": "tcp", "FromPort": 6379, "ToPort": 6379, "UserIdGroupPairs": [{"GroupId": workers}]}
+    ec2.authorize_security_group_ingress(GroupId=redis, IpPermissions=[rule])
+    with pytest.raises(ClientError, match="DependencyViolation"):
+        ec2.delete_security_group(GroupId=workers)
+    ec2.revoke_security_group_ingress(GroupId=redis, IpPermissions=[rule])
+    ec2.delete_security_group(GroupId=workers)
+    ec2.delete_security_group(GroupId=redis)
+
+
+def test_a_security_group_that_refers_to_itself_can_be_deleted(sandbox):
+    ec2 = sandbox.client("ec2")
+    group = ec2.create_security_group(GroupName=unique("self"), Description="x")["GroupId"]
+    rule = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+    ec2.delete_security_group(GroupId=group)
+
+
+def test_a_security_group_of_a_load_balancer(sandbox):
+    ec2, elbv2 = sandbox.client("ec2"), sandbox.client("elbv2")
+    group = ec2.create_security_group(GroupName=unique("alb"), Description="x")["GroupId"]
+    subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"][:2]]
+    balancer = elbv2.create_load_balancer(Name=unique("b"), Subnets=subnets, SecurityGroups=[group])
+    with pytest.raises(ClientError, match="DependencyViolation"):
+        ec2.delete_security_group(GroupId=group)
+    elbv2.delete_load_balancer(LoadBalancerArn=balancer["LoadBalancers"][0]["LoadBalancerArn"])
+    ec2.delete_security_group(GroupId=group)
+
+
+def test_promotion_of_a_pending_secret_version(sandbox):
+    secrets, name = sandbox.client("secretsmanager"), unique("secret")
+    old = secrets.create_secret(Name=name, SecretString="old")["VersionId"]
+    new = secrets.put_secret_value(SecretId=name, SecretString="new", VersionStages=["AWSPENDING"])["VersionId"]
+    assert secrets.get_secret_value(SecretId=name)["SecretString"] == "old"
+    assert secrets.get_secret_value(SecretId=name, VersionStage="AWSPENDING")["SecretString"] == "new"
+    secrets.update_secret_version_stage(
+        SecretId=name, VersionStage="AWSCURRENT", RemoveFromVersionId=old, MoveToVersionId=new
+    )
+    current = secrets.get_secret_value(SecretId=name)
+    assert current["SecretString"] == "new"
+    assert "AWSCURRENT" in current["VersionStages"]
+    assert secrets.get_secret_value(SecretId=name, VersionStage="AWSPREVIOUS")["SecretString"] == "old"
+    secrets.put_secret_value(SecretId=name, SecretString="newer")
+    assert secrets.get_secret_value(SecretId=name)["SecretString"] == "newer"
+    assert secrets.get_secret_value(SecretId=name, VersionStage="AWSPREVIOUS")["SecretString"] == "new"
+
+
+def test_the_name_of_a_secret_in_its_recovery_window(sandbox):
+    secrets, name = sandbox.client("secretsmanager"), unique("secret")
+    secrets.create_secret(Name=name, SecretString="x")
+    with pytest.raises(ClientError, match="ResourceExistsException"):
+        secrets.create_secret(Name=name, SecretString="y")
+    secrets.delete_secret(SecretId=name, RecoveryWindowInDays=7)
+    with pytest.raises(ClientError, match=r"InvalidRequestException.*scheduled for deletion"):
+        secrets.create_secret(Name=name, SecretString="y")
+    secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+    secrets.create_secret(Name=name, SecretString="y")
+
+
+def test_aws_managed_policies_can_be_attached(sandbox):
+    iam, name = sandbox.client("iam"), unique("role")
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+    arn = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
+    iam.attach_role_policy(RoleName=name, PolicyArn=arn)
+    attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+    assert attached == [{"PolicyName": "AmazonECSTaskExecutionRolePolicy", "PolicyArn": arn}]
+    assert iam.get_policy(PolicyArn=arn)["Policy"]["AttachmentCount"] == 1
+    with pytest.raises(ClientError, match="NoSuchEntity"):
+        iam.attach_role_policy(RoleName=name, PolicyArn="arn:aws:iam::aws:policy/NoSuchPolicy")
+
+
+def test_kms_keys_that_cannot_be_used(sandbox):
+    kms = sandbox.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName=f"alias/{key}", TargetKeyId=key)
+    secret = kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+
+    def refused(reason):
+        for name in (key, f"alias/{key}"):
+            with pytest.raises(ClientError, match=reason):
+                kms.encrypt(KeyId=name, Plaintext=b"x")
+            with pytest.raises(ClientError, match=reason):
+                kms.generate_data_key(KeyId=name, KeySpec="AES_256")
+        with pytest.raises(ClientError, match=reason):
+            kms.decrypt(CiphertextBlob=secret)
+
+    kms.disable_key(KeyId=key)
+    refused("DisabledException")
+    kms.enable_key(KeyId=key)
+    assert kms.decrypt(CiphertextBlob=secret)["Plaintext"] == b"x"
+    with pytest.raises(ClientError, match="ValidationException"):
+        kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=3)
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    refused("KMSInvalidStateException")
+
+
+def test_contact_points_with_moto():
+    """Fails when moto is another version, or when a method that is replaced moves; look at every gap again then."""
+    assert metadata.version("moto") == "5.2.5"
+    from moto.core.base_backend import BackendDict
+    from moto.core.responses import BaseResponse
+    from moto.ec2.models.security_groups import SecurityGroupBackend
+    from moto.elbv2.models import FakeListener, FakeLoadBalancer, FakeTargetGroup
+    from moto.iam.aws_managed_policies import aws_managed_policies_data
+    from moto.iam.models import AWSManagedPolicy, IAMBackend
+    from moto.kms.models import KmsBackend
+    from moto.logs.models import LogsBackend
+    from moto.logs.responses import LogsResponse
+    from moto.secretsmanager.models import FakeSecret, SecretsManagerBackend
+
+    names = {
+        LogsBackend: ["put_retention_policy"],
+        SecurityGroupBackend: ["delete_security_group", "get_security_group_by_name_or_id"],
+        SecretsManagerBackend: ["update_secret_version_stage", "create_secret"],
+        FakeSecret: ["set_default_version_id", "is_deleted"],
+        IAMBackend: ["attach_role_policy", "get_policy"],
+        AWSManagedPolicy: ["from_data"],
+        KmsBackend: ["encrypt", "decrypt", "schedule_key_deletion", "any_id_to_key_id"],
+        BaseResponse: ["dispatch", "call_action", "_get_action", "_get_param"],
+        BackendDict: ["reset"],
+        FakeListener: ["rules"],
+        FakeLoadBalancer: ["activate"],
+        FakeTargetGroup: ["register", "deregister"],
+    }
+    for owner, methods in names.items():
+        for name in methods:
+            assert hasattr(owner, name), f"moto moved {owner.__name__}.{name}"
+    assert not hasattr(LogsResponse, "associate_kms_key"), "moto has it now: remove ours"
+    assert '\n "AmazonECSTaskExecutionRolePolicy":{' in aws_managed_policies_data
+
+    import moto.elb.urls
+
+    assert hasattr(moto.elb.urls, "ELBV2Response"), "the class that sandbox/elbv2.py puts its own in place of"
+
+
+def test_a_replaced_method_must_exist():
+    class Moved:
+        pass
+
+    with pytest.raises(AttributeError):
+        moto_gaps.replaces(Moved, "gone")(lambda original, self: None)
