@@ -1,0 +1,21 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+
+class ModuleDocFragment:
+    """What all modules of this collection share."""
+
+    DOCUMENTATION = r"""
+attributes:
+  check_mode:
+    description: Makes no write call and returns what a real run would, with predicted names and ARNs.
+    support: full
+  diff_mode:
+    description: Returns before and after of every field that changes.
+    support: full
+notes:
+  - Returns C(changes), one entry per changed field with C(resource), C(action) (create, update, replace or delete),
+    C(path), C(before), C(after), C(impact) (in-place, disruptive or replacement) and C(note).
+  - An option that is left out is not touched; one that is given is enforced.
+  - A resource whose tags V(Project) and V(Environment) are not those of O(tags) is never touched.
+  - On a local connection the module runs inside ansible-playbook.
+"""

@@ -1,0 +1,191 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The way to AWS: shared clients, concurrent calls, waits with progress, and errors as sentences."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+try:
+    import boto3
+    import botocore.config
+    import botocore.exceptions
+    import botocore.loaders
+    import botocore.session
+except ImportError:  # reported by require_sdk(), with the name of what to install
+    boto3 = None
+
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import _aws_connection_info
+from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Failed, Say
+
+# Adaptive mode backs off on throttling and on 5xx and slows the client down as a whole.
+# https://docs.aws.amazon.com/boto3/latest/guide/retries.html
+_RETRIES = {"mode": "adaptive", "max_attempts": 10}
+_LOADER = botocore.loaders.create_loader() if boto3 else None
+
+
+def preload(services: Iterable[str]) -> None:
+    """Parse the service models once in this process, so that forked workers find them ready."""
+    if boto3 is None:
+        return
+    session = _botocore_session(None)
+    session.get_component("endpoint_resolver")
+    for service in services:
+        # exactly what creating a client loads
+        _LOADER.load_service_model(service, "service-2")
+        for extra in ("endpoint-rule-set-1", "paginators-1", "waiters-2"):
+            try:
+                _LOADER.load_service_model(service, extra)
+            except botocore.exceptions.UnknownServiceError:
+                continue
+            except botocore.exceptions.DataNotFoundError:
+                continue
+
+
+def _botocore_session(profile: str | None) -> Any:
+    session = botocore.session.Session(profile=profile)
+    session.register_component("data_loader", _LOADER)
+    return session
+
+
+class Aws:
+    """Clients of one account and region. Safe to use from several threads.
+
+    ``params`` holds the connection options of amazon.aws (region, profile, access_key, endpoint_url ...); what is
+    left out comes from the environment, as boto3 does it (``AWS_ENDPOINT_URL`` among it).
+    """
+
+    def __init__(self, params: Mapping[str, Any]):
+        region, self._endpoint, connection = _aws_connection_info(params)
+        self._profile = connection.pop("profile_name", None)
+        own = connection.pop("aws_config", None)
+        # a pool as large as the number of threads: botocore warns and drops connections otherwise
+        self._config = botocore.config.Config(
+            retries=_RETRIES,
+            max_pool_connections=20,
+            connect_timeout=10,
+            # tells this collection's calls from others in CloudTrail
+            user_agent_extra="nexus_learn.aws",
+        )
+        if own is not None:
+            self._config = self._config.merge(own)
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        self._account_id: str | None = None
+        self._clients: dict[str, Any] = {}
+        self._session = boto3.session.Session(botocore_session=_botocore_session(self._profile), region_name=region)
+        self.region = region
+
+    def client(self, service: str) -> Any:
+        with self._lock:
+            if service not in self._clients:
+                client = self._session.client(
+                    service, config=self._config, endpoint_url=self._endpoint, **self._connection
+                )
+                # botocore makes the error classes on first use, without a lock: two threads that fail at once would
+                # each get their own, and `except client.exceptions.X` would catch only one of them.
+                _ = client.exceptions
+                self._clients[service] = client
+            return self._clients[service]
+
+    @property
+    def account_id(self) -> str:
+        with self._asking:  # threads that need it at once ask once; a cached_property has no lock
+            if self._account_id is None:
+                self._account_id = self.client("sts").get_caller_identity()["Account"]
+            return self._account_id
+
+    @property
+    def partition(self) -> str:
+        return self._session.get_partition_for_region(self.region)
+
+    def arn(self, service: str, resource: str, region: bool = True) -> str:
+        """The ARN that AWS gives, or will give, to a resource whose name is known."""
+        return f"arn:{self.partition}:{service}:{self.region if region else ''}:{self.account_id}:{resource}"
+
+    def pages(self, service: str, operation: str, key: str, **arguments: Any) -> list:
+        """All items of a paginated operation, for example ``pages("logs", "describe_log_groups", "logGroups")``."""
+        client = self.client(service)
+        if not client.can_paginate(operation):
+            return getattr(client, operation)(**arguments)[key]
+        return [item for page in client.get_paginator(operation).paginate(**arguments) for item in page.get(key, [])]
+
+
+def together(*calls: Callable[[], Any]) -> list:
+    """Make the calls concurrently; return their results in order; raise the first error."""
+    if len(calls) < 2:
+        return [call() for call in calls]
+    with ThreadPoolExecutor(max_workers=min(10, len(calls))) as pool:
+        return [future.result() for future in [pool.submit(call) for call in calls]]
+
+
+def wait_until(
+    probe: Callable[[], tuple[bool, str]], *, timeout: float, pause: float, what: str, variable: str, say: Say
+) -> None:
+    """Call ``probe`` until its first value is true. Its second value says where things stand.
+
+    A new state is shown when it appears, an old one every 30 s. After ``timeout`` seconds ``Failed`` names the last
+    state and the variable that allows more time. The pause starts small, for the sandbox answers in milliseconds.
+    """
+    started = shown = time.monotonic()
+    last = None
+    delay = min(0.2, pause)
+    while True:
+        done, state = probe()
+        now = time.monotonic()
+        if done:
+            if last is not None:
+                say(f"{what}: {state} ({now - started:.0f} s)")
+            return
+        if state != last or now - shown >= 30:
+            say(f"{what}: {state} ({now - started:.0f} s)")
+            last, shown = state, now
+        if now - started > timeout:
+            raise Failed(
+                f"{what} is still {state} after {timeout:.0f} s. Run the playbook again to go on waiting, "
+                f"or allow more time with {variable}."
+            )
+        time.sleep(delay)
+        delay = min(delay * 1.5, pause)
+
+
+def error_code(error: Exception) -> str:
+    """The AWS error code of a ClientError (``ServiceNotFoundException``), or an empty string."""
+    response = getattr(error, "response", None)
+    return response.get("Error", {}).get("Code", "") if isinstance(response, dict) else ""
+
+
+def explain(error: Exception) -> str:
+    """An AWS or connection error as a sentence that says what to do."""
+    text = str(error)
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    if isinstance(error, botocore.exceptions.NoCredentialsError):
+        return (
+            "There are no AWS credentials. Set AWS_PROFILE (or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), "
+            'or run `eval "$(.venv/bin/python -m sandbox env)"` to work on the sandbox.'
+        )
+    if isinstance(error, botocore.exceptions.ProfileNotFound):
+        return f"{text}. Set AWS_PROFILE to a profile that `aws configure list-profiles` shows."
+    if isinstance(error, botocore.exceptions.NoRegionError):
+        return "There is no AWS region. Set aws_region in the inventory's group_vars."
+    if isinstance(error, (botocore.exceptions.EndpointConnectionError, botocore.exceptions.ConnectTimeoutError)):
+        if endpoint:
+            return (
+                f"{endpoint} (AWS_ENDPOINT_URL) does not answer. Start the sandbox with `make up`, "
+                "or unset AWS_ENDPOINT_URL to work on AWS."
+            )
+        return f"{text}. Check aws_region in the inventory and this machine's network."
+    code = error_code(error)
+    if code in ("UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
+        return f"AWS does not accept the credentials ({code}). Check AWS_PROFILE or AWS_ACCESS_KEY_ID."
+    if code in ("ExpiredToken", "ExpiredTokenException", "RequestExpired"):
+        return f"The AWS credentials have expired ({code}). Sign in again, for example with `aws sso login`."
+    if code in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
+        operation = getattr(error, "operation_name", "?")
+        return f"The deployer's IAM policy does not allow {operation}: {text}"
+    return text

@@ -1,0 +1,180 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One ECS cluster: capacity providers, default strategy, Container Insights, tags.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Cluster.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, wait_until
+from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
+    Change,
+    Exact,
+    Refused,
+    Say,
+    create,
+    delete,
+    predicted,
+    refuse_foreign,
+    update,
+    user_tags,
+)
+
+
+def resource(name: str) -> str:
+    return f"cluster {name}"
+
+
+def strategy(items: Sequence[Mapping]) -> Exact:
+    """A capacity provider strategy without its order, which means nothing: ``{provider: {weight, base}}``.
+
+    Takes the API's form and the option's, fills in AWS's default of 0 for both numbers.
+    """
+    return Exact(
+        (
+            item.get("capacityProvider") or item.get("capacity_provider"),
+            Exact(weight=item.get("weight") or 0, base=item.get("base") or 0),
+        )
+        for item in items
+    )
+
+
+def strategy_argument(fields: Mapping[str, Mapping]) -> list[dict]:
+    """The inverse: what the API takes."""
+    return [{"capacityProvider": provider, **numbers} for provider, numbers in fields.items()]
+
+
+def _read(aws: Aws, name: str) -> dict[str, Any] | None:
+    """DescribeClusters, which still shows a deleted cluster for a while, as INACTIVE."""
+    found = aws.client("ecs").describe_clusters(clusters=[name], include=["TAGS", "SETTINGS"])["clusters"]
+    return next((cluster for cluster in found if cluster["status"] != "INACTIVE"), None)
+
+
+def describe(aws: Aws, params: Mapping) -> dict[str, Any] | None:
+    """``{arn, status, active_services, capacity_providers, default_capacity_provider_strategy, ...}`` or None."""
+    cluster = _read(aws, params["name"])
+    if cluster is None:
+        return None
+    settings = {item["name"]: item["value"] for item in cluster.get("settings", [])}
+    return {
+        "arn": cluster["clusterArn"],
+        "status": cluster["status"],
+        "active_services": cluster.get("activeServicesCount", 0),
+        "capacity_providers": sorted(cluster.get("capacityProviders", [])),
+        "default_capacity_provider_strategy": strategy(cluster.get("defaultCapacityProviderStrategy") or []),
+        "container_insights": settings.get("containerInsights", "disabled"),
+        "tags": user_tags({tag["key"]: tag["value"] for tag in cluster.get("tags", [])}),
+    }
+
+
+def desired(params: Mapping) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if params["capacity_providers"] is not None:
+        fields["capacity_providers"] = sorted(set(params["capacity_providers"]))
+    if params["default_capacity_provider_strategy"] is not None:
+        fields["default_capacity_provider_strategy"] = strategy(params["default_capacity_provider_strategy"])
+    if params["container_insights"] is not None:
+        fields["container_insights"] = params["container_insights"]
+    if params["tags"] is not None:
+        fields["tags"] = Exact(params["tags"])
+    return fields
+
+
+def plan(aws: Aws, params: Mapping, current: Mapping | None) -> list[Change]:
+    label = resource(params["name"])
+    if current is not None:
+        refuse_foreign(label, current["tags"], params["tags"])
+    if params["state"] == "absent":
+        if current is None:
+            return []
+        return [delete(label, current)]
+    wanted = desired(params)
+    providers = wanted.get("capacity_providers", (current or {}).get("capacity_providers", []))
+    strangers = set(wanted.get("default_capacity_provider_strategy", ())) - set(providers)
+    if strangers:
+        raise Refused(
+            f"{label}: default_capacity_provider_strategy names {', '.join(sorted(strangers))}, "
+            "which capacity_providers does not hold. Add it there."
+        )
+    return [create(label, wanted)] if current is None else update(label, current, wanted)
+
+
+def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[Change], say: Say) -> None:
+    ecs = aws.client("ecs")
+    name = params["name"]
+    wanted, there = desired(params), current or {}
+    if changes[0].action == "delete":
+        # Not in the plan: a check of the whole destroy foretells that the services are gone by now.
+        if there["active_services"]:
+            raise Refused(
+                f"{resource(name)} still has {there['active_services']} services. "
+                "Delete them first with ecs_service and state: absent."
+            )
+        ecs.delete_cluster(cluster=name)
+        return
+    settings = [{"name": "containerInsights", "value": wanted.get("container_insights")}]
+    if changes[0].action == "create":
+        arguments: dict[str, Any] = {"clusterName": name}
+        if "tags" in wanted:
+            arguments["tags"] = [{"key": key, "value": value} for key, value in wanted["tags"].items()]
+        if "container_insights" in wanted:
+            arguments["settings"] = settings
+        if "capacity_providers" in wanted:
+            arguments["capacityProviders"] = wanted["capacity_providers"]
+        if "default_capacity_provider_strategy" in wanted:
+            arguments["defaultCapacityProviderStrategy"] = strategy_argument(
+                wanted["default_capacity_provider_strategy"]
+            )
+        ecs.create_cluster(**arguments)
+        return
+    paths = {change.path.split(".")[0] for change in changes}
+    if paths & {"capacity_providers", "default_capacity_provider_strategy"}:
+        # AWS takes both or none, and drops what is not named
+        both = {**there, **wanted}
+        ecs.put_cluster_capacity_providers(
+            cluster=name,
+            capacityProviders=both["capacity_providers"],
+            defaultCapacityProviderStrategy=strategy_argument(both["default_capacity_provider_strategy"]),
+        )
+    if "container_insights" in paths:
+        ecs.update_cluster(cluster=name, settings=settings)
+    if "tags" in paths:
+        write_tags(aws, there["arn"], wanted["tags"], changes)
+
+
+def write_tags(aws: Aws, arn: str, tags: Mapping[str, str], changes: Sequence[Change], prefix: str = "tags.") -> None:
+    """Set the tags of an ECS resource and remove those that the plan removes (``after`` is None)."""
+    gone = [c.path.removeprefix(prefix) for c in changes if c.path.startswith(prefix) and c.after is None]
+    if gone:
+        aws.client("ecs").untag_resource(resourceArn=arn, tagKeys=gone)
+    if tags:
+        aws.client("ecs").tag_resource(
+            resourceArn=arn, tags=[{"key": key, "value": value} for key, value in tags.items()]
+        )
+
+
+def wait(aws: Aws, params: Mapping, say: Say) -> None:
+    """ACTIVE, with its capacity providers attached; ECS takes no further change before that."""
+    if params["state"] == "absent":
+        return
+
+    def probe() -> tuple[bool, str]:
+        cluster = _read(aws, params["name"]) or {"status": "gone"}
+        state = cluster["status"]
+        if cluster.get("attachmentsStatus") == "UPDATE_IN_PROGRESS":
+            state = "attaching capacity providers"
+        return state == "ACTIVE", state
+
+    label = resource(params["name"])
+    wait_until(probe, timeout=params["wait_timeout"], pause=2, what=label, variable="wait_timeout", say=say)
+
+
+def output(aws: Aws, params: Mapping, current: Mapping | None) -> dict[str, Any]:
+    name = params["name"]
+    if params["state"] == "absent":
+        return {"cluster": {"name": name}}
+    there = current or {"arn": aws.arn("ecs", f"cluster/{name}"), "status": "ACTIVE", "active_services": 0}
+    return {"cluster": {"name": name, **predicted(there, desired(params))}}

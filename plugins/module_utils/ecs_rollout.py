@@ -1,0 +1,253 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Follow ECS deployments to their end, all services at once, and say why one failed.
+
+A deployment that is rolled back ends in a service that is perfectly steady, so steadiness proves nothing: what is
+followed is *the deployment that this run started*, by its id, until ECS calls it COMPLETED.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+try:
+    from botocore.exceptions import BotoCoreError, ClientError
+except ImportError:
+    BotoCoreError = ClientError = ()
+
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together, wait_until
+from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Failed, Say
+
+BATCH = 10  # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html
+PAUSE = 2.0  # seconds between two looks at most; ECS itself moves at about this pace
+LOG_LINES = 10
+
+# verdicts of judge()
+WAITING, DONE, FAILED, OVERTAKEN = "waiting", "done", "failed", "overtaken"
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One deployment to follow. ``seen`` holds the ids of service events that were there before it."""
+
+    service: str
+    deployment: str
+    task_definition: str
+    seen: frozenset[str]
+
+
+def read_services(aws: Aws, cluster: str, names: Sequence[str], tags: bool = False) -> dict[str, dict]:
+    """Services by name as DescribeServices gives them, INACTIVE ones left out; batched and concurrent."""
+    include = {"include": ["TAGS"]} if tags else {}
+
+    def batch(some: Sequence[str]) -> list[dict]:
+        return aws.client("ecs").describe_services(cluster=cluster, services=list(some), **include)["services"]
+
+    batches = together(*(lambda i=i: batch(names[i : i + BATCH]) for i in range(0, len(names), BATCH)))
+    return {s["serviceName"]: s for found in batches for s in found if s["status"] != "INACTIVE"}
+
+
+def started(service: Mapping, seen: Iterable[Mapping] = ()) -> Rollout:
+    """The deployment that a CreateService or UpdateService answer shows, or that a described service is in."""
+    deployment = primary(service)
+    return Rollout(
+        service["serviceName"],
+        deployment["id"],
+        deployment["taskDefinition"],
+        frozenset(event["id"] for event in seen),
+    )
+
+
+def primary(service: Mapping) -> dict[str, Any]:
+    return next((item for item in service.get("deployments", []) if item["status"] == "PRIMARY"), {})
+
+
+def short(arn: str) -> str:
+    """``family:revision`` of a task definition's ARN, the id of a task's."""
+    return arn.rsplit("/", 1)[-1]
+
+
+def judge(service: Mapping | None, deployment: str) -> tuple[str, str]:
+    """Where the deployment stands: a verdict, and its reason in words. Pure."""
+    if service is None or service["status"] != "ACTIVE":
+        return FAILED, "the service was deleted meanwhile"
+    first = primary(service)
+    ours = next((item for item in service["deployments"] if item["id"] == deployment), None)
+    reason = first.get("rolloutStateReason", "")
+    if ours is not None and ours.get("rolloutState") == "FAILED":
+        return FAILED, ours.get("rolloutStateReason", "")
+    if ours is None or ours is not first:
+        # A quick roll-back may be over at the first look; the service's events still tell.
+        mark = f"{deployment}) deployment failed: "
+        told = next((e["message"] for e in service.get("events", []) if mark in e["message"]), "")
+        if told or "rolling back" in reason:
+            return FAILED, told.partition(mark)[2] or reason
+        return OVERTAKEN, f"deployment {first.get('id')} of {short(first.get('taskDefinition', ''))} took its place"
+    # no rolloutState: behind a Classic Load Balancer, where a lone deployment is a finished one
+    state = ours.get("rolloutState") or ("COMPLETED" if len(service["deployments"]) == 1 else "IN_PROGRESS")
+    # the service's own count: somebody may have scaled it since the deployment began
+    running, desired = service["runningCount"], service["desiredCount"]
+    if state == "COMPLETED" and running == desired:
+        return DONE, f"{running} of {desired} running"
+    return WAITING, f"{ours['runningCount']} of {desired} of {short(ours['taskDefinition'])} running"
+
+
+def serving(service: Mapping | None, but_not: str = "") -> str:
+    """Which revisions have running tasks: ``worker:6 (2 of 2 tasks)``."""
+    found = [
+        f"{short(item['taskDefinition'])} ({item['runningCount']} of {item['desiredCount']} tasks)"
+        for item in (service or {}).get("deployments", [])
+        if item.get("runningCount") and item["id"] != but_not
+    ]
+    return ", ".join(found) or "nothing, no task is running"
+
+
+def follow(aws: Aws, cluster: str, rollouts: Sequence[Rollout], *, timeout: float, say: Say) -> dict[str, str]:
+    """Wait for all of them together. Returns an account of each that did not come true, by service.
+
+    When ECS rolls one back, the roll-back is waited for too, so that the account tells what serves in the end.
+    """
+    if not rollouts:
+        return {}
+    deadline = time.monotonic() + timeout
+    followed = {rollout.service: rollout for rollout in rollouts}
+    pending = dict(followed)
+    seen = {rollout.service: set(rollout.seen) for rollout in rollouts}
+    verdicts: dict[str, tuple[str, str]] = {}
+    evidence: dict[str, list[str]] = {}
+    latest: dict[str, dict | None] = {}
+
+    def probe() -> tuple[bool, str]:
+        found = read_services(aws, cluster, list(pending))
+        for name, rollout in list(pending.items()):
+            service = latest[name] = found.get(name)
+            _tell(service, seen[name], say)
+            if name not in evidence:
+                verdicts[name] = judge(service, rollout.deployment)
+                if verdicts[name][0] in (FAILED, OVERTAKEN):
+                    evidence[name] = why(aws, cluster, rollout)
+            rolling_back = primary(service or {})
+            if verdicts[name][0] == DONE or (
+                name in evidence
+                and (rolling_back.get("id") == rollout.deployment or rolling_back.get("rolloutState") != "IN_PROGRESS")
+            ):
+                del pending[name]
+        return not pending, ", ".join(
+            f"{name} {verdict} ({text})" for name, (verdict, text) in sorted(verdicts.items())
+        )
+
+    try:
+        wait_until(
+            probe,
+            timeout=deadline - time.monotonic(),
+            pause=PAUSE,
+            what=f"rollout in {cluster}",
+            variable="wait_timeout",
+            say=say,
+        )
+    except Failed:
+        for name, rollout in pending.items():
+            evidence.setdefault(name, why(aws, cluster, rollout))
+    return {
+        name: _account(followed[name], verdicts[name], lines, latest[name], timeout) for name, lines in evidence.items()
+    }
+
+
+def _tell(service: Mapping | None, seen: set[str], say: Say) -> None:
+    for event in reversed((service or {}).get("events", [])):
+        if event["id"] not in seen:
+            seen.add(event["id"])
+            say(event["message"])
+
+
+def _account(
+    rollout: Rollout, verdict: tuple[str, str], lines: Sequence[str], service: Mapping | None, timeout: float
+) -> str:
+    what = {
+        WAITING: f"not finished after {timeout:.0f} s (wait_timeout)",
+        FAILED: "failed",
+        OVERTAKEN: "was overtaken",
+    }[verdict[0]]
+    version = short(rollout.task_definition)
+    now = serving(service, rollout.deployment if verdict[0] == FAILED else "")
+    head = f"service {rollout.service}: deployment {rollout.deployment} of {version} {what}: {verdict[1]}"
+    return "\n".join([head, *(f"  {line}" for line in lines), f"  serving now: {now}"])
+
+
+def why(aws: Aws, cluster: str, rollout: Rollout) -> list[str]:
+    """What became of the deployment's tasks: stop reason, exit codes, health and last log lines of the newest one."""
+    ecs = aws.client("ecs")
+
+    def tasks(status: str) -> list[dict]:
+        arns = ecs.list_tasks(cluster=cluster, serviceName=rollout.service, desiredStatus=status)["taskArns"]
+        found = ecs.describe_tasks(cluster=cluster, tasks=arns[:100])["tasks"] if arns else []
+        return [task for task in found if task.get("startedBy") == rollout.deployment]
+
+    try:
+        stopped, alive = together(lambda: tasks("STOPPED"), lambda: tasks("RUNNING"))
+        failed = sorted(
+            (t for t in stopped if not _wanted_stop(t)), key=lambda t: str(t.get("stoppedAt")), reverse=True
+        )
+        unwell = [task for task in alive if task.get("healthStatus") == "UNHEALTHY" or task["lastStatus"] != "RUNNING"]
+        lines = [f"{len(failed)} of its tasks stopped"] if len(failed) > 1 else []
+        for task in [*failed, *unwell][:1]:
+            lines += _task_lines(task)
+        # the newest task's lines may still be on their way to CloudWatch Logs
+        for task in [*failed, *unwell][:3]:
+            log = _log_lines(aws, task)
+            if log:
+                return lines + log
+        return lines
+    except (BotoCoreError, ClientError) as error:
+        return [f"(why could not be found out: {error})"]
+
+
+def _wanted_stop(task: Mapping) -> bool:
+    """ECS also stops healthy tasks of a deployment that it gives up."""
+    return task.get("stoppedReason", "").startswith("Scaling activity initiated by")
+
+
+def _task_lines(task: Mapping) -> list[str]:
+    state = f"stopped: {task['stoppedReason']}" if task.get("stoppedReason") else f"is {task['lastStatus']}"
+    code = f" ({task['stopCode']})" if task.get("stopCode") else ""
+    lines = [f"task {short(task['taskArn'])} {state}{code}"]
+    for container in task.get("containers", []):
+        facts = []
+        if container.get("exitCode") is not None:
+            facts.append(f"exit code {container['exitCode']}")
+        if container.get("healthStatus", "UNKNOWN") != "UNKNOWN":
+            facts.append(f"health {container['healthStatus']}")
+        if container.get("reason"):
+            facts.append(container["reason"])
+        if facts:
+            lines.append(f"container {container['name']}: {', '.join(facts)}")
+    return lines
+
+
+def _log_lines(aws: Aws, task: Mapping) -> list[str]:
+    """The last lines that the task's containers sent to CloudWatch Logs with the awslogs driver.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html (stream names)
+    """
+    definition = aws.client("ecs").describe_task_definition(taskDefinition=task["taskDefinitionArn"])["taskDefinition"]
+    lines = []
+    for container in definition["containerDefinitions"]:
+        config = container.get("logConfiguration", {})
+        options = config.get("options", {})
+        if config.get("logDriver") != "awslogs" or options.get("awslogs-region", aws.region) != aws.region:
+            continue
+        stream = f"{options.get('awslogs-stream-prefix', '')}/{container['name']}/{short(task['taskArn'])}"
+        try:
+            events = aws.client("logs").get_log_events(
+                logGroupName=options["awslogs-group"], logStreamName=stream, limit=LOG_LINES, startFromHead=False
+            )["events"]
+        except aws.client("logs").exceptions.ResourceNotFoundException:
+            continue  # the container never wrote a line
+        if events:
+            lines.append(f"last log lines of {options['awslogs-group']} {stream}:")
+            lines += [f"  {event['message'].rstrip()}" for event in events]
+    return lines

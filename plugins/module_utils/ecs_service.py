@@ -1,0 +1,551 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""ECS services of one cluster with their task definitions; rolling deployments, followed to their end.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateService.html
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+try:
+    from botocore.exceptions import ClientError
+except ImportError:
+    ClientError = ()
+
+from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout, ecs_task_definition
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import (
+    Aws,
+    error_code,
+    explain,
+    together,
+    wait_until,
+)
+from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_cluster import (
+    strategy,
+    strategy_argument,
+    write_tags,
+)
+from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
+    DISRUPTIVE,
+    IN_PLACE,
+    Change,
+    Exact,
+    Failed,
+    Refused,
+    Say,
+    by_resource,
+    create,
+    delete,
+    refuse_foreign,
+    update,
+    user_tags,
+)
+
+# options that are passed as they are -> their name in the API
+PLAIN = {
+    "launch_type": "launchType",
+    "platform_version": "platformVersion",
+    "health_check_grace_period_seconds": "healthCheckGracePeriodSeconds",
+    "enable_execute_command": "enableExecuteCommand",
+    "propagate_tags": "propagateTags",
+    "availability_zone_rebalancing": "availabilityZoneRebalancing",
+    "desired_count": "desiredCount",
+}
+NETWORK = {"subnets", "security_groups", "assign_public_ip"}
+DEPLOYMENT = {"minimum_healthy_percent", "maximum_percent", "circuit_breaker"}
+
+# What makes ECS replace the tasks; the rest of UpdateService changes the service alone.
+STARTS_TASKS = {*NETWORK, "task_definition", "load_balancers", "platform_version", "rollout"}
+# UpdateService takes these without a deployment: running tasks would keep the old value.
+FORCES = {"capacity_provider_strategy", "launch_type", "enable_execute_command", "propagate_tags", "rollout"}
+
+# Answers that only mean "not yet": a role, service-linked role or listener was created seconds ago.
+NOT_YET = (
+    "unable to assume",
+    "service linked role",
+    "does not have an associated load balancer",
+    "role is not valid",
+)
+NOT_YET_SECONDS = 60
+
+
+def resource(name: str) -> str:
+    return f"service {name}"
+
+
+# describe
+
+
+def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
+    """The cluster's services of the list, and what their task definitions say.
+
+    ``{"cluster": bool, "services": {name: fields}, "draining": [names], "latest": {family: revision}}``; ``latest`` is
+    read only for a service whose present revision is not the wanted one.
+    """
+    names = [service["name"] for service in params["services"]]
+    try:
+        found = ecs_rollout.read_services(aws, params["cluster"], names, tags=True)
+        cluster = True
+    except ClientError as error:
+        if error_code(error) != "ClusterNotFoundException":
+            raise
+        found, cluster = {}, False
+    active = {name: service for name, service in found.items() if service["status"] == "ACTIVE"}
+    current: dict[str, Any] = {
+        "cluster": cluster,
+        "services": {name: _fields(service) for name, service in active.items()},
+        "draining": [name for name in found if name not in active],
+        "latest": {},
+    }
+    if params["state"] == "absent":
+        return current
+    together(*(lambda item=item: _describe_task_definition(aws, params, item, current) for item in params["services"]))
+    return current
+
+
+def _describe_task_definition(aws: Aws, params: Mapping, item: Mapping, current: dict) -> None:
+    service = current["services"].get(item["name"])
+    if service is not None:
+        revision = _revision(aws, service["raw"]["taskDefinition"])
+        service["task_definition"] = revision["fields"]
+        service["revision"] = revision
+    if item["task_definition"] is None:
+        return
+    family = item["task_definition"]["family"]
+    if service is None or service["task_definition"] != _task_definition(item):
+        try:
+            current["latest"][family] = _revision(aws, family)
+        except ClientError as error:
+            if error_code(error) != "ClientException":
+                raise  # "Unable to describe task definition": the family has no revision yet
+
+
+def _revision(aws: Aws, name: str) -> dict[str, Any]:
+    """One revision: ``{arn, family, revision, fields, tags}``; for a family's name its latest ACTIVE one."""
+    answer = aws.client("ecs").describe_task_definition(taskDefinition=name, include=["TAGS"])
+    definition = answer["taskDefinition"]
+    return {
+        "arn": definition["taskDefinitionArn"],
+        "family": definition["family"],
+        "revision": definition["revision"],
+        "fields": ecs_task_definition.normal(definition),
+        "tags": user_tags({tag["key"]: tag["value"] for tag in answer.get("tags", [])}),
+    }
+
+
+def _fields(service: Mapping) -> dict[str, Any]:
+    """A described service in the options' names, with the defaults that AWS leaves unsaid."""
+    network = service.get("networkConfiguration", {}).get("awsvpcConfiguration", {})
+    deployment = service.get("deploymentConfiguration", {})
+    breaker = deployment.get("deploymentCircuitBreaker", {})
+    return {
+        "desired_count": service["desiredCount"],
+        "launch_type": None if service.get("capacityProviderStrategy") else service.get("launchType"),
+        "capacity_provider_strategy": strategy(service.get("capacityProviderStrategy") or []),
+        "platform_version": service.get("platformVersion", "LATEST"),
+        "subnets": sorted(network.get("subnets", [])),
+        "security_groups": sorted(network.get("securityGroups", [])),
+        "assign_public_ip": network.get("assignPublicIp") == "ENABLED",
+        "load_balancers": _load_balancers(
+            {
+                "target_group_arn": item.get("targetGroupArn"),
+                "container_name": item.get("containerName"),
+                "container_port": item.get("containerPort"),
+            }
+            for item in service.get("loadBalancers", [])
+        ),
+        "health_check_grace_period_seconds": service.get("healthCheckGracePeriodSeconds", 0),
+        "minimum_healthy_percent": deployment.get("minimumHealthyPercent", 100),
+        "maximum_percent": deployment.get("maximumPercent", 200),
+        "circuit_breaker": {
+            "enable": breaker.get("enable", False),
+            "rollback": breaker.get("rollback", False),
+        },
+        "enable_execute_command": service.get("enableExecuteCommand", False),
+        "propagate_tags": service.get("propagateTags", "NONE"),
+        # "If the service never had a value set, Amazon ECS treats this as DISABLED" (UpdateService)
+        "availability_zone_rebalancing": service.get("availabilityZoneRebalancing", "DISABLED"),
+        "tags": user_tags({tag["key"]: tag["value"] for tag in service.get("tags", [])}),
+        # not an option: a deployment that failed and had nothing to roll back to starts no tasks any more
+        "rollout": "FAILED" if ecs_rollout.primary(service).get("rolloutState") == "FAILED" else "ok",
+        "raw": service,
+    }
+
+
+def _load_balancers(items: Any) -> list[dict]:
+    return sorted(items, key=lambda item: (item["target_group_arn"], item["container_name"], item["container_port"]))
+
+
+# plan
+
+
+def _task_definition(item: Mapping) -> Exact:
+    return ecs_task_definition.normal(ecs_task_definition.request(item["task_definition"], None))
+
+
+def desired(params: Mapping, item: Mapping) -> dict[str, Any]:
+    """What the parameters ask of one service; what they leave out is left out here."""
+    fields = {name: item[name] for name in (*PLAIN, *NETWORK, *DEPLOYMENT) if item[name] is not None}
+    for name in ("subnets", "security_groups"):
+        if name in fields:
+            fields[name] = sorted(set(fields[name]))
+    if item["capacity_provider_strategy"] is not None:
+        fields["capacity_provider_strategy"] = strategy(item["capacity_provider_strategy"])
+    if item["load_balancers"] is not None:
+        fields["load_balancers"] = _load_balancers(dict(entry) for entry in item["load_balancers"])
+    if params["tags"] is not None:
+        fields["tags"] = Exact(params["tags"])
+    fields["task_definition"] = _task_definition(item)
+    fields["rollout"] = "ok"
+    return fields
+
+
+def enforced(params: Mapping, item: Mapping) -> dict[str, Any]:
+    """What of this an existing service is held to: the count only when no scaler owns it."""
+    fields = desired(params, item)
+    if not item["enforce_desired_count"]:
+        fields.pop("desired_count", None)
+    if "launch_type" in fields:
+        fields["capacity_provider_strategy"] = Exact()
+    elif fields.get("capacity_provider_strategy"):
+        fields["launch_type"] = None
+    return fields
+
+
+def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
+    changes: list[Change] = []
+    for item in params["services"]:
+        there = current["services"].get(item["name"])
+        label = resource(item["name"])
+        if there is not None:
+            refuse_foreign(label, there["tags"], params["tags"])
+        if params["state"] == "absent":
+            if there is not None:
+                before = {"desired_count": there["desired_count"], "task_definition": there["raw"]["taskDefinition"]}
+                changes.append(delete(label, before, note="its tasks are stopped"))
+            continue
+        _refuse_incomplete(label, item, there)
+        _refuse_foreign_family(item, current["latest"].get(item["task_definition"]["family"]), params["tags"])
+        if there is None:
+            changes.append(create(label, {k: v for k, v in desired(params, item).items() if k != "rollout"}))
+            continue
+        _refuse_impossible(label, item, there)
+        wanted = enforced(params, item)
+        found = update(label, there, wanted, _impacts({**there, **wanted}))
+        if params["tags"] is not None and not _new_revision(found):
+            # a revision's tags, unlike the rest of it, can be changed
+            tags = there["revision"]["tags"], Exact(params["tags"])
+            found += update(label, *({"task_definition": {"tags": value}} for value in tags))
+        changes += found
+    return changes
+
+
+def _impacts(fields: Mapping) -> dict[str, tuple[str, str]]:
+    """Which changes replace tasks, and whether there are none for a moment meanwhile."""
+    # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
+    if fields["minimum_healthy_percent"] < 100 and fields["maximum_percent"] <= 100:
+        impact = DISRUPTIVE, "running tasks stop before new ones start"
+    else:
+        impact = IN_PLACE, "new tasks replace the running ones"
+    return dict.fromkeys(STARTS_TASKS | FORCES, impact)
+
+
+def _refuse_incomplete(label: str, item: Mapping, there: Mapping | None) -> None:
+    missing = ["task_definition"] if item["task_definition"] is None else []
+    if there is None and item["desired_count"] is None:
+        missing.append("desired_count")
+    if item["enforce_desired_count"] and item["desired_count"] is None:
+        missing.append("desired_count (enforce_desired_count asks for it)")
+    if missing:
+        raise Refused(f"{label}: set {' and '.join(missing)}.")
+    if item["launch_type"] is not None and item["capacity_provider_strategy"]:
+        raise Refused(f"{label}: give launch_type or capacity_provider_strategy, AWS takes only one of them.")
+
+
+def _refuse_foreign_family(item: Mapping, latest: Mapping | None, tags: Mapping | None) -> None:
+    # a revision without owner tags may be one that somebody registered by hand in our family: that is drift
+    if latest is not None and {"Project", "Environment"} & set(latest["tags"]):
+        refuse_foreign(f"task definition family {item['task_definition']['family']}", latest["tags"], tags)
+
+
+def _refuse_impossible(label: str, item: Mapping, there: Mapping) -> None:
+    again = "Delete the service with state: absent and run again, or give the new one another name."
+    controller = there["raw"].get("deploymentController", {}).get("type", "ECS")
+    if controller != "ECS":
+        raise Refused(f"{label} is deployed by {controller}, this module makes ECS rolling deployments. {again}")
+    scheduling = there["raw"].get("schedulingStrategy", "REPLICA")
+    if scheduling != "REPLICA":
+        raise Refused(f"{label} has the scheduling strategy {scheduling}, which AWS never changes. {again}")
+    before, after = there["launch_type"], item["launch_type"]
+    if before and after and before != after:
+        raise Refused(f"{label}: AWS cannot change launch_type from {before} to {after} in place. {again}")
+
+
+def _new_revision(changes: Sequence[Change]) -> bool:
+    """Whether the planned changes need another revision than the present one; tags alone do not."""
+    return any(
+        change.action == "create"
+        or (change.path.startswith("task_definition.") and not change.path.startswith("task_definition.tags."))
+        for change in changes
+    )
+
+
+# apply
+
+
+def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change], say: Say) -> None:
+    planned = by_resource(changes)
+    items = [item for item in params["services"] if resource(item["name"]) in planned]
+    if params["state"] == "absent":
+        _remove(aws, params, [item["name"] for item in items], say)
+        return
+    if not current["cluster"]:
+        raise Failed(
+            f"The cluster {params['cluster']} does not exist, so nothing was deployed. "
+            "Run the role ecs_cluster first (--tags ecs_cluster), or correct cluster."
+        )
+    failed: dict[str, str] = {}
+
+    def one(item: Mapping) -> ecs_rollout.Rollout | None:
+        try:
+            return _apply_one(aws, params, item, current, planned[resource(item["name"])], say)
+        except ClientError as error:
+            # the other services go on; all accounts are given together
+            failed[item["name"]] = _refusal(item, error)
+            return None
+
+    rollouts = [rollout for rollout in together(*(lambda item=item: one(item) for item in items)) if rollout]
+    if params["wait"]:
+        failed.update(ecs_rollout.follow(aws, params["cluster"], rollouts, timeout=params["wait_timeout"], say=say))
+    _report(failed, len(items))
+
+
+def _report(failed: Mapping[str, str], of: int) -> None:
+    if failed:
+        accounts = "\n".join(failed[name] for name in sorted(failed))
+        raise Failed(
+            f"{len(failed)} of {of} services did not come up as asked.\n{accounts}\n"
+            "Mend the cause and run the same command again: it sees what is still to be done."
+        )
+
+
+def _refusal(item: Mapping, error: ClientError) -> str:
+    """An answer of AWS as a sentence with the option to look at."""
+    text = explain(error)
+    definition = item["task_definition"]
+    hints = {
+        "No Fargate configuration exists": (
+            f"cpu {definition['cpu']} with memory {definition['memory']} is no pair that Fargate offers: "
+            "see https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html."
+        ),
+        "subnet": "Check subnets.",
+        "security group": "Check security_groups.",
+        "target group": "Check load_balancers.",
+        "still Draining": "An earlier service of this name is still stopping its tasks; run again when it has.",
+    }
+    hint = next((value for key, value in hints.items() if key.lower() in text.lower()), "")
+    return f"service {item['name']}: {error.operation_name} was refused: {text} {hint}".rstrip()
+
+
+def _apply_one(
+    aws: Aws, params: Mapping, item: Mapping, current: Mapping, changes: Sequence[Change], say: Say
+) -> ecs_rollout.Rollout | None:
+    ecs = aws.client("ecs")
+    name, cluster = item["name"], params["cluster"]
+    there = current["services"].get(name)
+    arguments: dict[str, Any] = {"cluster": cluster}
+    if _new_revision(changes):
+        arguments["taskDefinition"] = _reuse_or_register(aws, params, item, current)
+    if there is None:
+        if name in current["draining"]:
+            _wait_drained(aws, cluster, [name], params["wait_timeout"], say)
+        wanted = desired(params, item)
+        arguments |= service_arguments(wanted, set(wanted), {})
+        if params["tags"]:
+            arguments["tags"] = [{"key": key, "value": value} for key, value in params["tags"].items()]
+        answer = _patiently(lambda: ecs.create_service(serviceName=name, **arguments), say)
+        return ecs_rollout.started(answer["service"])
+    fields = {change.path.split(".")[0] for change in changes}
+    if "tags" in fields:
+        write_tags(aws, there["raw"]["serviceArn"], params["tags"], changes)
+    revision_tags = [change for change in changes if change.path.startswith("task_definition.tags.")]
+    if revision_tags:
+        write_tags(aws, there["revision"]["arn"], params["tags"], revision_tags, prefix="task_definition.tags.")
+    wanted = enforced(params, item)
+    arguments |= service_arguments({**there, **wanted}, fields - {"launch_type"}, there["raw"])
+    if fields & FORCES:
+        arguments["forceNewDeployment"] = True
+    if len(arguments) == 1:
+        return None  # tags only
+    answer = _patiently(lambda: ecs.update_service(service=name, **arguments), say)
+    return ecs_rollout.started(answer["service"], there["raw"].get("events", []))
+
+
+def service_arguments(fields: Mapping, names: set[str], raw: Mapping) -> dict[str, Any]:
+    """The arguments of CreateService or UpdateService that carry the fields ``names``. Pure.
+
+    ``raw`` is the service as described: what a group of settings holds besides our options is sent back unchanged,
+    for AWS replaces the group as a whole.
+    """
+    arguments = {key: fields[name] for name, key in PLAIN.items() if name in names}
+    if names & NETWORK:
+        arguments["networkConfiguration"] = {
+            "awsvpcConfiguration": {
+                "subnets": fields["subnets"],
+                "securityGroups": fields.get("security_groups", []),
+                "assignPublicIp": "ENABLED" if fields.get("assign_public_ip") else "DISABLED",
+            }
+        }
+    if names & DEPLOYMENT:
+        before = raw.get("deploymentConfiguration", {})
+        deployment = {"alarms": before["alarms"]} if "alarms" in before else {}
+        for name, key in (("minimum_healthy_percent", "minimumHealthyPercent"), ("maximum_percent", "maximumPercent")):
+            if name in fields:
+                deployment[key] = fields[name]
+        if "circuit_breaker" in fields:
+            deployment["deploymentCircuitBreaker"] = {
+                **before.get("deploymentCircuitBreaker", {}),
+                **fields["circuit_breaker"],
+            }
+        arguments["deploymentConfiguration"] = deployment
+    if "load_balancers" in names:
+        arguments["loadBalancers"] = [
+            {ecs_task_definition.camel(key): value for key, value in entry.items()}
+            for entry in fields["load_balancers"]
+        ]
+    if "capacity_provider_strategy" in names:
+        # an empty list takes a service back to its launch type (UpdateService)
+        arguments["capacityProviderStrategy"] = strategy_argument(fields["capacity_provider_strategy"])
+    return arguments
+
+
+def _reuse_or_register(aws: Aws, params: Mapping, item: Mapping, current: Mapping) -> str:
+    """A run that stopped after RegisterTaskDefinition, or a rolled-back one, left a revision that is as wanted."""
+    latest = current["latest"].get(item["task_definition"]["family"])
+    if latest is not None and latest["fields"] == _task_definition(item):
+        if params["tags"] and latest["tags"] != params["tags"]:
+            write_tags(aws, latest["arn"], params["tags"], ())
+        return latest["arn"]
+    arguments = ecs_task_definition.request(item["task_definition"], params["tags"])
+    answer = aws.client("ecs").register_task_definition(**arguments)
+    return answer["taskDefinition"]["taskDefinitionArn"]
+
+
+def _patiently(call: Callable[[], dict], say: Say) -> dict:
+    """Call again for a minute while AWS does not yet see what was created just before."""
+    deadline = time.monotonic() + NOT_YET_SECONDS
+    while True:
+        try:
+            return call()
+        except ClientError as error:
+            if time.monotonic() > deadline or not any(part in str(error).lower() for part in NOT_YET):
+                raise
+            say(f"not yet: {error}")
+            time.sleep(3)
+
+
+def _remove(aws: Aws, params: Mapping, names: Sequence[str], say: Say) -> None:
+    """To 0, wait until the last task has ended its work, delete; with ``force`` ECS stops the tasks as it deletes."""
+    ecs, cluster = aws.client("ecs"), params["cluster"]
+    if not params["force"]:
+        together(*(lambda n=n: ecs.update_service(cluster=cluster, service=n, desiredCount=0) for n in names))
+
+        def probe() -> tuple[bool, str]:
+            found = ecs_rollout.read_services(aws, cluster, names)
+            left = sum(service["runningCount"] + service["pendingCount"] for service in found.values())
+            return left == 0, f"{left} tasks still running"
+
+        wait_until(
+            probe,
+            timeout=params["wait_timeout"],
+            pause=ecs_rollout.PAUSE,
+            what=f"draining {', '.join(names)}",
+            variable="wait_timeout",
+            say=say,
+        )
+    together(*(lambda n=n: ecs.delete_service(cluster=cluster, service=n, force=params["force"]) for n in names))
+
+
+def _wait_drained(aws: Aws, cluster: str, names: Sequence[str], timeout: float, say: Say) -> None:
+    """Until services that are being deleted are gone: a name is free only then."""
+
+    def probe() -> tuple[bool, str]:
+        left = ecs_rollout.read_services(aws, cluster, names)
+        return not left, f"{', '.join(sorted(left)) or 'nothing'} left"
+
+    wait_until(
+        probe, timeout=timeout, pause=ecs_rollout.PAUSE, what="deleting services", variable="wait_timeout", say=say
+    )
+
+
+def wait(aws: Aws, params: Mapping, say: Say) -> None:
+    """Also when nothing was changed: an earlier run may have been stopped in the middle of a deployment."""
+    if not params["wait"]:
+        return
+    names = [item["name"] for item in params["services"]]
+    if params["state"] == "absent":
+        try:
+            _wait_drained(aws, params["cluster"], names, params["wait_timeout"], say)
+        except ClientError as error:
+            if error_code(error) != "ClusterNotFoundException":
+                raise
+        return
+    found = ecs_rollout.read_services(aws, params["cluster"], names)
+    rollouts = [
+        ecs_rollout.started(service, service.get("events", []))
+        for service in found.values()
+        if ecs_rollout.judge(service, ecs_rollout.primary(service).get("id", ""))[0] != ecs_rollout.DONE
+    ]
+    _report(ecs_rollout.follow(aws, params["cluster"], rollouts, timeout=params["wait_timeout"], say=say), len(names))
+
+
+# output
+
+
+def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
+    if params["state"] == "absent":
+        return {"services": {}}
+    return {"services": {item["name"]: _output(aws, params, item, current) for item in params["services"]}}
+
+
+def _output(aws: Aws, params: Mapping, item: Mapping, current: Mapping) -> dict[str, Any]:
+    cluster, name = params["cluster"], item["name"]
+    there = current["services"].get(name)
+    if there is None:
+        raw = {
+            "serviceArn": aws.arn("ecs", f"service/{cluster}/{name}"),
+            "clusterArn": aws.arn("ecs", f"cluster/{cluster}"),
+            "desiredCount": item["desired_count"],
+            "runningCount": item["desired_count"],
+            "status": "ACTIVE",
+        }
+    else:
+        raw = there["raw"]
+    revision = _predicted_revision(aws, item, there, current["latest"].get(item["task_definition"]["family"]))
+    return {
+        "arn": raw["serviceArn"],
+        "cluster_arn": raw["clusterArn"],
+        "status": raw["status"],
+        "desired_count": item["desired_count"] if item["enforce_desired_count"] else raw["desiredCount"],
+        "running_count": raw["runningCount"],
+        **revision,
+    }
+
+
+def _predicted_revision(aws: Aws, item: Mapping, there: Mapping | None, latest: Mapping | None) -> dict[str, Any]:
+    """The revision that runs, or that the next real run will roll out."""
+    wanted = _task_definition(item)
+    for known in ((there or {}).get("revision"), latest):
+        if known is not None and known["fields"] == wanted:
+            return {key: known[key] for key in ("family", "revision")} | {"task_definition_arn": known["arn"]}
+    family = item["task_definition"]["family"]
+    revision = (latest["revision"] if latest else 0) + 1
+    return {
+        "family": family,
+        "revision": revision,
+        "task_definition_arn": aws.arn("ecs", f"task-definition/{family}:{revision}"),
+    }

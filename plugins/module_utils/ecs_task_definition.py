@@ -1,0 +1,222 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""ECS task definitions: from options to a request, and both a request and what AWS describes to one normal form.
+
+A revision is a whole document that AWS never changes afterwards, so a field that is left out has the AWS default.
+The normal form spells these defaults out, and turns every list that has no order into a mapping by its key: two
+documents mean the same tasks exactly when their normal forms are equal. Pure; no calls to AWS.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Exact
+
+# Mappings whose keys belong to the user and are not names of the API.
+USER_KEYS = ("options", "docker_labels", "dockerLabels", "driver_opts", "driverOpts", "labels")
+
+# What DescribeTaskDefinition adds and nobody can ask for.
+READ_ONLY = (
+    "taskDefinitionArn",
+    "revision",
+    "requiresAttributes",
+    "compatibilities",
+    "registeredAt",
+    "deregisteredAt",
+    "deleteRequestedAt",
+    "registeredBy",
+)
+
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
+TASK_DEFAULTS = {
+    "status": "ACTIVE",
+    "network_mode": "awsvpc",
+    "cpu_architecture": "X86_64",
+    "operating_system_family": "LINUX",
+    "ephemeral_storage_gib": 20,
+    "enable_fault_injection": False,
+}
+CONTAINER_DEFAULTS = {
+    "essential": True,
+    "cpu": 0,
+    "stop_timeout": 30,
+    "readonly_root_filesystem": False,
+    "version_consistency": "enabled",
+    "privileged": False,
+    "interactive": False,
+    "pseudo_terminal": False,
+    "disable_networking": False,
+}
+HEALTH_CHECK_DEFAULTS = {"interval": 30, "timeout": 5, "retries": 3, "start_period": 0}
+EFS_DEFAULTS = {"root_directory": "/", "transit_encryption": "DISABLED"}
+
+# list of a container or task -> (its key in the normal form, the one value that is left, or None for several)
+KEYED = {
+    "environment": ("name", "value"),
+    "secrets": ("name", "value_from"),
+    "secret_options": ("name", "value_from"),
+    "depends_on": ("container_name", "condition"),
+    "system_controls": ("namespace", "value"),
+    "mount_points": ("container_path", None),
+    "volumes_from": ("source_container", None),
+    "ulimits": ("name", None),
+    "volumes": ("name", None),
+    "containers": ("name", None),
+}
+UNORDERED = ("requires_compatibilities", "add", "drop", "ignored_exit_codes")
+
+
+def camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(word.title() for word in tail)
+
+
+def snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+
+
+def text(value: Any) -> str:
+    """A value of an environment variable or log option as AWS wants it; YAML's ``true`` and ``5`` are given too."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _api(value: Any) -> Any:
+    """Options in the API's names, without what was left out."""
+    if isinstance(value, Mapping):
+        return {
+            camel(key): {k: text(v) for k, v in item.items() if v is not None} if key in USER_KEYS else _api(item)
+            for key, item in value.items()
+            if item is not None
+        }
+    if isinstance(value, (list, tuple)):
+        return [_api(item) for item in value]
+    return value
+
+
+def request(definition: Mapping[str, Any], tags: Mapping[str, str] | None) -> dict[str, Any]:
+    """The arguments of RegisterTaskDefinition for the option ``task_definition`` and the tags of the task."""
+    rest = dict(definition)
+    platform = _api({key: rest.pop(key, None) for key in ("cpu_architecture", "operating_system_family")})
+    storage = rest.pop("ephemeral_storage_gib", None)
+    containers = rest.pop("containers", None) or []
+    arguments = _api(rest)
+    arguments["containerDefinitions"] = [_container(container) for container in containers]
+    for size in ("cpu", "memory"):
+        if size in arguments:
+            arguments[size] = str(arguments[size])
+    if platform:
+        arguments["runtimePlatform"] = platform
+    if storage is not None:
+        arguments["ephemeralStorage"] = {"sizeInGiB": storage}
+    if tags:
+        arguments["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
+    return arguments
+
+
+def _container(container: Mapping[str, Any]) -> dict[str, Any]:
+    rest = dict(container)
+    environment = rest.pop("environment", None) or {}
+    secrets = rest.pop("secrets", None) or {}
+    return {
+        **_api(rest),
+        "environment": [{"name": k, "value": text(v)} for k, v in environment.items() if v is not None],
+        "secrets": [{"name": k, "valueFrom": v} for k, v in secrets.items() if v is not None],
+    }
+
+
+def normal(document: Mapping[str, Any]) -> Exact:
+    """The normal form of RegisterTaskDefinition's arguments or of a described ``taskDefinition``, without its tags."""
+    task = _shape({key: value for key, value in document.items() if key not in (*READ_ONLY, "tags")})
+    task["containers"] = task.pop("container_definitions", Exact())
+    task.update(task.pop("runtime_platform", {}))
+    storage = task.pop("ephemeral_storage", {}).get("size_in_gi_b")
+    if storage is not None:
+        task["ephemeral_storage_gib"] = storage
+    for size, unit in (("cpu", "vcpu"), ("memory", "gb")):
+        if size in task:
+            task[size] = _amount(str(task[size]), unit)
+    for name, value in TASK_DEFAULTS.items():
+        task.setdefault(name, value)
+    for volume in task.setdefault("volumes", Exact()).values():
+        _fill(volume, {"configured_at_launch": False})
+        efs = volume.get("efs_volume_configuration")
+        if efs is not None:
+            _fill(efs, EFS_DEFAULTS)
+            _fill(efs.setdefault("authorization_config", Exact()), {"iam": "DISABLED"})
+    for container in task["containers"].values():
+        _normal_container(container, task["network_mode"])
+    return task
+
+
+def _normal_container(container: Exact, network_mode: str) -> None:
+    _fill(container, CONTAINER_DEFAULTS)
+    _fill(container.setdefault("linux_parameters", Exact()), {"init_process_enabled": False})
+    for name in ("environment", "secrets"):
+        container.setdefault(name, Exact())
+    for port in container.get("port_mappings", {}).values():
+        if network_mode in ("awsvpc", "host") and "container_port" in port:
+            port["host_port"] = port["container_port"]
+    for mount in (*container.get("mount_points", {}).values(), *container.get("volumes_from", {}).values()):
+        _fill(mount, {"read_only": False})
+    if "health_check" in container:
+        _fill(container["health_check"], HEALTH_CHECK_DEFAULTS)
+    if "log_configuration" in container:
+        container["log_configuration"].setdefault("options", Exact())
+    if "restart_policy" in container:
+        _fill(container["restart_policy"], {"restart_attempt_period": 300})
+
+
+def _fill(fields: dict, defaults: Mapping[str, Any]) -> None:
+    for name, value in defaults.items():
+        fields.setdefault(name, value)
+
+
+def _amount(size: str, unit: str) -> str:
+    """AWS turns ``1 vCPU`` and ``2 GB`` into ``1024`` and ``2048`` when it registers a task definition."""
+    number = re.fullmatch(rf"\s*([\d.]+)\s*{unit}\s*", size, re.IGNORECASE)
+    return str(int(float(number[1]) * 1024)) if number else size
+
+
+def _shape(value: Any, name: str = "") -> Any:
+    """The API's structure in our names: keyed lists as mappings, unordered lists sorted, empty things left out."""
+    if isinstance(value, Mapping):
+        if name in USER_KEYS:
+            return Exact(value)
+        shaped = Exact()
+        for key, item in value.items():
+            field = snake(key)
+            inner = _shape(item, field)
+            if inner is not None and inner != [] and inner != {} and inner != "":
+                shaped[field] = inner
+        return shaped
+    if not isinstance(value, (list, tuple)):
+        return value
+    if name == "port_mappings":
+        return Exact(_port(_shape(item)) for item in value)
+    if name == "container_definitions":
+        name = "containers"
+    if name in KEYED:
+        key, single = KEYED[name]
+        shaped_items = [_keep_empty_value(_shape(item), item) for item in value]
+        return Exact((item.pop(key), item.get(single, "") if single else item) for item in shaped_items)
+    if name in UNORDERED:
+        return sorted(value)
+    return [_shape(item) for item in value]
+
+
+def _keep_empty_value(shaped: Exact, item: Mapping) -> Exact:
+    # an environment variable may well be set to nothing
+    if item.get("value") == "":
+        shaped["value"] = ""
+    return shaped
+
+
+def _port(port: Exact) -> tuple[str, Exact]:
+    port.setdefault("protocol", "tcp")
+    return f"{port.get('container_port', port.get('container_port_range'))}/{port['protocol']}", port

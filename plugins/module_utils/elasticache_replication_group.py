@@ -1,0 +1,1068 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A replication group (cluster mode disabled) with its subnet group, parameter group and secret.
+
+AWS takes many changes of a group only one after another, each from status ``available``: ``migration`` puts them in
+an order in which no step breaks a rule of the step before. The auth token is the business of ``elasticache_secret``.
+
+What happens to a token:
+
+- A group without one, or a new group: a token is generated, unless the secret holds one already.
+- The secret is scheduled for deletion: it is restored, and its token with it.
+- The secret, or the token in it, is lost and the group demands one: nobody can read it back from AWS. A new token is
+  added with ROTATE. The old one stays valid until the next rotation, so that tasks which hold it go on working.
+- The secret was overwritten with another token: AWS has no call that would tell, so this is not seen.
+
+https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_ModifyReplicationGroup.html
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_secret as secret
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together, wait_until
+from ansible_collections.nexus_learn.aws.plugins.module_utils.elasticache_secret import HIDDEN, NEW
+from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
+    DISRUPTIVE,
+    IN_PLACE,
+    Change,
+    Exact,
+    Failed,
+    Refused,
+    Say,
+    by_resource,
+    create,
+    delete,
+    differences,
+    is_unknown,
+    predicted,
+    refuse_foreign,
+    unknown,
+    update,
+    user_tags,
+)
+
+DEFAULT_PORT = 6379
+_IN_MOTION = ("creating", "modifying", "snapshotting", "deleting")
+
+# Option -> argument of CreateReplicationGroup and, for those AWS can change, of ModifyReplicationGroup.
+_ARGUMENTS = {
+    "description": "ReplicationGroupDescription",
+    "engine": "Engine",
+    "engine_version": "EngineVersion",
+    "node_type": "CacheNodeType",
+    "num_nodes": "NumCacheClusters",
+    "port": "Port",
+    "multi_az_enabled": "MultiAZEnabled",
+    "automatic_failover_enabled": "AutomaticFailoverEnabled",
+    "subnet_group": "CacheSubnetGroupName",
+    "parameter_group": "CacheParameterGroupName",
+    "security_group_ids": "SecurityGroupIds",
+    "at_rest_encryption_enabled": "AtRestEncryptionEnabled",
+    "kms_key_id": "KmsKeyId",
+    "transit_encryption_enabled": "TransitEncryptionEnabled",
+    "transit_encryption_mode": "TransitEncryptionMode",
+    "snapshot_retention_limit": "SnapshotRetentionLimit",
+    "snapshot_window": "SnapshotWindow",
+    "preferred_maintenance_window": "PreferredMaintenanceWindow",
+    "auto_minor_version_upgrade": "AutoMinorVersionUpgrade",
+    "notification_topic_arn": "NotificationTopicArn",
+}
+_ENGINE = ("engine", "engine_version", "parameter_group")
+
+
+# ---- names ----
+
+
+def group_resource(params: Mapping) -> str:
+    return f"replication group {_name(params)}"
+
+
+def subnet_resource(params: Mapping) -> str:
+    return f"cache subnet group {_name(params['subnet_group'])}"
+
+
+def parameter_resource(params: Mapping) -> str:
+    return f"cache parameter group {_name(params['parameter_group'])}"
+
+
+def secret_resource(params: Mapping) -> str:
+    return f"secret {params['auth_token_secret']['name']}"
+
+
+def _name(named: Mapping) -> str:
+    return named["name"].lower()  # ElastiCache keeps names in lower case
+
+
+def _arn(aws: Aws, kind: str, named: Mapping) -> str:
+    return aws.arn("elasticache", f"{kind}:{_name(named)}")
+
+
+def _default_parameter_group(params: Mapping) -> bool:
+    """Whether the parameter group is one of AWS's own, which can be used, but neither made, changed nor deleted."""
+    return _name(params["parameter_group"]).startswith("default.")
+
+
+# ---- describe ----
+
+
+def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
+    """``{replication_group, subnet_group, parameter_group, secret, keys}``; None for what is not there or not asked.
+
+    ``keys`` has the ARN of every KMS key that the options name by id or alias.
+    """
+    option = params["auth_token_secret"]
+    group, subnets, parameters, auth, keys = together(
+        lambda: _describe_group(aws, params),
+        lambda: params["subnet_group"] and _describe_subnets(aws, params),
+        lambda: params["parameter_group"] and _describe_parameters(aws, params),
+        lambda: option and secret.describe(aws, option["name"]),
+        lambda: _describe_keys(aws, [params["kms_key_id"], (option or {}).get("kms_key_id")]),
+    )
+    return {
+        "replication_group": group,
+        "subnet_group": subnets,
+        "parameter_group": parameters,
+        "secret": auth,
+        "keys": keys,
+    }
+
+
+def _describe_group(aws: Aws, params: Mapping) -> dict[str, Any] | None:
+    """The group in terms of the options. In motion it has its status alone: AWS answers the rest only at rest."""
+    cache = aws.client("elasticache")
+    try:
+        found = cache.describe_replication_groups(ReplicationGroupId=_name(params))["ReplicationGroups"][0]
+    except cache.exceptions.ReplicationGroupNotFoundFault:
+        return None
+    status = found["Status"]
+    if status in _IN_MOTION:
+        return {"status": status}
+    if found.get("ClusterEnabled"):
+        raise Refused(
+            f"{group_resource(params)} has cluster mode enabled, with which Celery does not work and which cannot be "
+            "turned off. Nothing was changed. Set name_prefix in the inventory to a name of its own."
+        )
+    if status == "create-failed":
+        events, tags = together(lambda: _events(aws, params), lambda: _tags(aws, "replicationgroup", params))
+        return {"status": status, "events": events, "tags": tags}
+    try:
+        member, snapshots, tags = together(
+            lambda: cache.describe_cache_clusters(CacheClusterId=found["MemberClusters"][0])["CacheClusters"][0],
+            lambda: _final_snapshot(aws, params),
+            lambda: _tags(aws, "replicationgroup", params),
+        )
+    except cache.exceptions.ClientError as error:
+        # a change began between these calls: the member is going, or tags cannot be read meanwhile
+        if error_code(error).startswith(("CacheClusterNotFound", "InvalidReplicationGroupState")):
+            return {"status": "modifying"}
+        raise
+    return {**_normal(found, member), "tags": tags, "final_snapshot_exists": snapshots}
+
+
+def _normal(group: Mapping, member: Mapping) -> dict[str, Any]:
+    """DescribeReplicationGroups and DescribeCacheClusters of one member -> the options of this module."""
+    node_group = group["NodeGroups"][0]
+    topic = member.get("NotificationConfiguration", {})
+    encrypted = group.get("TransitEncryptionEnabled", False)
+    pending = {**group.get("PendingModifiedValues", {}), **member.get("PendingModifiedValues", {})}
+    return {
+        "status": group["Status"],
+        "arn": group["ARN"],
+        "member_clusters": group["MemberClusters"],
+        "primary_endpoint": _endpoint(node_group["PrimaryEndpoint"]),
+        "reader_endpoint": _endpoint(node_group["ReaderEndpoint"]),
+        "description": group["Description"],
+        "engine": member["Engine"],
+        "engine_version": member["EngineVersion"],
+        "node_type": group["CacheNodeType"],
+        "num_nodes": len(group["MemberClusters"]),
+        "port": node_group["PrimaryEndpoint"]["Port"],
+        "multi_az_enabled": group["MultiAZ"] == "enabled",
+        "automatic_failover_enabled": group["AutomaticFailover"] in ("enabled", "enabling"),
+        "subnet_group": member["CacheSubnetGroupName"],
+        "parameter_group": member["CacheParameterGroup"]["CacheParameterGroupName"],
+        "security_group_ids": sorted(item["SecurityGroupId"] for item in member.get("SecurityGroups", [])),
+        "at_rest_encryption_enabled": group.get("AtRestEncryptionEnabled", False),
+        "kms_key_id": group.get("KmsKeyId", ""),
+        "transit_encryption_enabled": encrypted,
+        # engines before 7 have one mode and do not name it
+        "transit_encryption_mode": group.get("TransitEncryptionMode") or "required" if encrypted else None,
+        "auth_token_enabled": group.get("AuthTokenEnabled", False),
+        "auth_token_changed": group.get("AuthTokenLastModifiedDate"),
+        "snapshot_retention_limit": group["SnapshotRetentionLimit"],
+        "snapshot_window": group["SnapshotWindow"],
+        "preferred_maintenance_window": member["PreferredMaintenanceWindow"],
+        "auto_minor_version_upgrade": group.get("AutoMinorVersionUpgrade", member["AutoMinorVersionUpgrade"]),
+        "notification_topic_arn": topic.get("TopicArn", "") if topic.get("TopicStatus") == "active" else "",
+        "scheduled": {
+            field: pending[key]
+            for field, key in (("node_type", "CacheNodeType"), ("engine_version", "EngineVersion"))
+            if key in pending
+        },
+        "auth_token_in_motion": "AuthTokenStatus" in pending,
+    }
+
+
+def _endpoint(endpoint: Mapping) -> dict[str, Any]:
+    return {"address": endpoint["Address"], "port": endpoint["Port"]}
+
+
+def _tags(aws: Aws, kind: str, named: Mapping) -> dict[str, str]:
+    tags = aws.client("elasticache").list_tags_for_resource(ResourceName=_arn(aws, kind, named))["TagList"]
+    return user_tags({tag["Key"]: tag["Value"] for tag in tags})
+
+
+def _events(aws: Aws, params: Mapping) -> list[str]:
+    """What ElastiCache said about the group in the last 14 days, as long as it remembers."""
+    events = aws.pages(
+        "elasticache",
+        "describe_events",
+        "Events",
+        SourceType="replication-group",
+        SourceIdentifier=_name(params),
+        Duration=14 * 24 * 60,
+    )
+    return [event["Message"] for event in events]
+
+
+def _final_snapshot(aws: Aws, params: Mapping) -> bool:
+    """Whether the name of the final snapshot is taken."""
+    if params["state"] != "absent" or not params["final_snapshot_identifier"]:
+        return False
+    cache = aws.client("elasticache")
+    try:
+        return bool(cache.describe_snapshots(SnapshotName=params["final_snapshot_identifier"])["Snapshots"])
+    except cache.exceptions.SnapshotNotFoundFault:
+        return False
+
+
+def _describe_subnets(aws: Aws, params: Mapping) -> dict[str, Any] | None:
+    cache = aws.client("elasticache")
+    option = params["subnet_group"]
+    try:
+        found, tags = together(
+            lambda: cache.describe_cache_subnet_groups(CacheSubnetGroupName=_name(option))["CacheSubnetGroups"][0],
+            lambda: _tags(aws, "subnetgroup", option),
+        )
+    except cache.exceptions.CacheSubnetGroupNotFoundFault:
+        return None
+    return {
+        "description": found["CacheSubnetGroupDescription"],
+        "subnet_ids": sorted(subnet["SubnetIdentifier"] for subnet in found["Subnets"]),
+        "tags": tags,
+    }
+
+
+def _describe_parameters(aws: Aws, params: Mapping) -> dict[str, Any] | None:
+    """``parameters`` are those that a user set, and those that have the wanted value anyway."""
+    cache = aws.client("elasticache")
+    option = params["parameter_group"]
+    if _default_parameter_group(params):
+        return None
+    wanted = _parameters(option)
+    try:
+        found, values, tags = together(
+            lambda: cache.describe_cache_parameter_groups(CacheParameterGroupName=_name(option))[
+                "CacheParameterGroups"
+            ][0],
+            lambda: aws.pages(
+                "elasticache", "describe_cache_parameters", "Parameters", CacheParameterGroupName=_name(option)
+            ),
+            lambda: _tags(aws, "parametergroup", option),
+        )
+    except cache.exceptions.CacheParameterGroupNotFoundFault:
+        return None
+    return {
+        "family": found["CacheParameterGroupFamily"],
+        "description": found["Description"],
+        "parameters": {
+            item["ParameterName"]: item.get("ParameterValue", "")
+            for item in values
+            if item["Source"] == "user" or item.get("ParameterValue", "") == wanted.get(item["ParameterName"])
+        },
+        "tags": tags,
+    }
+
+
+def _describe_keys(aws: Aws, keys: Sequence[str | None]) -> dict[str, str]:
+    """The ARNs of keys that are given by id or alias: AWS shows the ARN, whatever it was given."""
+    named = sorted(
+        {key for key in keys if key and not is_unknown(key) and not re.match(r"arn:[^:]+:kms:[^:]*:\d*:key/", key)}
+    )
+    found = together(
+        *(lambda key=key: aws.client("kms").describe_key(KeyId=key)["KeyMetadata"]["Arn"] for key in named)
+    )
+    return dict(zip(named, found, strict=True))
+
+
+# ---- what is wanted ----
+
+
+def _parameters(option: Mapping) -> dict[str, str]:
+    """Parameters as ElastiCache writes them: text, and yes or no for what YAML made a boolean of."""
+    values = option["parameters"] or {}
+    return {
+        name: ("yes" if value else "no") if isinstance(value, bool) else str(value) for name, value in values.items()
+    }
+
+
+def desired_group(params: Mapping, current: Mapping) -> dict[str, Any]:
+    """What the parameters ask of the group, in the words of ``current`` where both mean the same."""
+    there = current["replication_group"] or {}
+    fields = {field: params[field] for field in _ARGUMENTS if params[field] is not None}
+    for field in ("subnet_group", "parameter_group"):
+        if field in fields:
+            fields[field] = _name(params[field])
+    if "security_group_ids" in fields:
+        fields["security_group_ids"] = sorted(set(fields["security_group_ids"]))
+    if "preferred_maintenance_window" in fields:
+        fields["preferred_maintenance_window"] = fields["preferred_maintenance_window"].lower()
+    if fields.get("kms_key_id"):
+        fields["kms_key_id"] = current["keys"].get(fields["kms_key_id"], fields["kms_key_id"])
+    if not there:
+        fields.setdefault("description", _name(params))
+    if there.get("engine_version") and same_version(fields.get("engine_version", ""), there["engine_version"]):
+        fields["engine_version"] = there["engine_version"]
+    if fields.get("transit_encryption_enabled") is False:
+        fields["transit_encryption_mode"] = None
+    elif fields.get("transit_encryption_enabled") and there and not there["transit_encryption_enabled"]:
+        fields.setdefault("transit_encryption_mode", "required")  # as on creation
+    if there and _shares_one_address(there):
+        fields.pop("port", None)
+    if params["tags"] is not None:
+        fields["tags"] = Exact(params["tags"])
+    return fields
+
+
+def same_version(wanted: str, current: str) -> bool:
+    """Whether ``7.0`` (any patch), ``6.x`` or ``7.0.7`` is what AWS calls ``7.0.7``."""
+    parts = [part for part in wanted.split(".") if part not in ("x", "")]
+    return bool(parts) and current.split(".")[: len(parts)] == parts
+
+
+def _shares_one_address(there: Mapping) -> bool:
+    """Whether this is an emulator: its groups share 127.0.0.1, so that they cannot all have the port that was asked."""
+    try:
+        return ipaddress.ip_address(there["primary_endpoint"]["address"]).is_loopback
+    except ValueError:
+        return False
+
+
+def _subnet_fields(params: Mapping) -> dict[str, Any]:
+    option = params["subnet_group"]
+    fields: dict[str, Any] = {}
+    if option["description"] is not None:
+        fields["description"] = option["description"]
+    if option["subnet_ids"] is not None:
+        fields["subnet_ids"] = sorted(set(option["subnet_ids"]))
+    return _with_tags(params, fields)
+
+
+def _parameter_fields(params: Mapping) -> dict[str, Any]:
+    option = params["parameter_group"]
+    fields = {field: option[field] for field in ("family", "description") if option[field] is not None}
+    if option["parameters"] is not None:
+        fields["parameters"] = Exact(_parameters(option))
+    return _with_tags(params, fields)
+
+
+def _secret_fields(params: Mapping, current: Mapping) -> dict[str, Any]:
+    option, keys = params["auth_token_secret"], current["keys"]
+    fields = {field: option[field] for field in ("description", "kms_key_id") if option[field] is not None}
+    there = (current["secret"] or {}).get("kms_key_id")
+    wanted = fields.get("kms_key_id")
+    # Secrets Manager answers what it was given: an id, an alias or an ARN.
+    if wanted and there and keys.get(wanted, wanted).endswith(there):
+        fields["kms_key_id"] = there
+    return _with_tags(params, fields)
+
+
+def _with_tags(params: Mapping, fields: dict[str, Any]) -> dict[str, Any]:
+    if params["tags"] is not None:
+        fields["tags"] = Exact(params["tags"])
+    return fields
+
+
+def wants_token(params: Mapping, current: Mapping) -> bool:
+    """Whether clients shall have to present a token: as given, or else whenever there are TLS and a secret for it."""
+    if params["auth_token_secret"] is None:
+        return False
+    if params["auth_token_enabled"] is not None:
+        return params["auth_token_enabled"]
+    group = predicted(current["replication_group"] or {}, desired_group(params, current))
+    return bool(group.get("transit_encryption_enabled"))
+
+
+def wanted_value(params: Mapping, current: Mapping) -> dict[str, str]:
+    """The keys of the secret's value that are ours, as far as they can be known.
+
+    Without a group the endpoint cannot, and without a token neither: both stand in for themselves.
+    """
+    group = _predicted_group(params, current)
+    token = secret.token_of((current["secret"] or {}).get("value", {}))
+    wanted = {}
+    if wants_token(params, current):
+        wanted["auth_token"] = token = token or unknown("auth token of", _name(params))
+    else:
+        token = None
+    endpoint = group["primary_endpoint"]
+    tls = bool(group.get("transit_encryption_enabled"))
+    wanted["url"] = secret.url(endpoint["address"], endpoint["port"], tls, token)
+    return wanted
+
+
+# ---- plan ----
+
+
+def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
+    group = current["replication_group"]
+    if group is not None:
+        refuse_foreign(group_resource(params), group["tags"], params["tags"])
+    if current["subnet_group"]:
+        refuse_foreign(subnet_resource(params), current["subnet_group"]["tags"], params["tags"])
+    if current["parameter_group"]:
+        refuse_foreign(parameter_resource(params), current["parameter_group"]["tags"], params["tags"])
+    if current["secret"]:
+        refuse_foreign(secret_resource(params), current["secret"]["tags"], params["tags"])
+    if params["state"] == "absent":
+        return _plan_absent(params, current)
+    if group is not None and group["status"] == "create-failed":
+        said = " ".join(group["events"]) or "ElastiCache gives no reason."
+        raise Refused(
+            f"{group_resource(params)} could not be created (create-failed): {said} Nothing is in it. Delete it with "
+            f"`aws elasticache delete-replication-group --replication-group-id {_name(params)}`, mend the cause "
+            "and run the playbook again."
+        )
+    return [
+        *_plan_subnets(params, current["subnet_group"]),
+        *_plan_parameters(params, current["parameter_group"]),
+        *_plan_secret(params, current),
+        *_plan_group(params, current),
+    ]
+
+
+def _plan_subnets(params: Mapping, there: Mapping | None) -> list[Change]:
+    if params["subnet_group"] is None:
+        return []
+    wanted = _subnet_fields(params)
+    if there is not None:
+        return update(subnet_resource(params), there, wanted)
+    if not wanted.get("subnet_ids"):
+        raise Refused(f"{subnet_resource(params)} does not exist yet. Give its subnet_ids.")
+    return [create(subnet_resource(params), wanted)]
+
+
+def _plan_parameters(params: Mapping, there: Mapping | None) -> list[Change]:
+    if params["parameter_group"] is None:
+        return []
+    resource, wanted = parameter_resource(params), _parameter_fields(params)
+    if _default_parameter_group(params):
+        if wanted.get("parameters"):
+            raise Refused(f"{resource} is AWS's own and cannot be changed. Give parameter_group another name.")
+        return []
+    if there is None:
+        if "family" not in wanted:
+            raise Refused(f"{resource} does not exist yet. Give its family, for example redis7.")
+        return [create(resource, wanted)]
+    for field in ("family", "description"):
+        if wanted.get(field, there[field]) != there[field]:
+            raise Refused(
+                f"{resource} has the {field} {there[field]!r}, which AWS cannot change to {wanted[field]!r}. "
+                f"Nothing was changed. Set its {field} back, or give parameter_group another name: the replication "
+                "group then moves to the new one, and nothing is lost."
+            )
+    return update(resource, there, wanted)
+
+
+def _plan_secret(params: Mapping, current: Mapping) -> list[Change]:
+    if params["auth_token_secret"] is None:
+        return []
+    resource, there = secret_resource(params), current["secret"]
+    fields, wanted = _secret_fields(params, current), wanted_value(params, current)
+    if there is None:
+        return [create(resource, {**fields, "value": dict.fromkeys(wanted, HIDDEN)})]
+    changes = []
+    if there["deletion_date"]:
+        changes.append(
+            Change(resource, "update", "deletion_date", there["deletion_date"], None, note="restored, with its token")
+        )
+        # What is in it cannot be read before it is restored. A group that is there fits it as far as one knows.
+        wanted = {} if current["replication_group"] else {"url": wanted["url"]}
+    changes += update(resource, there, fields)
+    for key, value in wanted.items():
+        old = there["value"].get(key)
+        known = secret.token_of(there["value"]) if key == "auth_token" else old
+        if known != value:
+            changes.append(Change(resource, "update", f"value.{key}", HIDDEN if old else None, NEW))
+    return changes
+
+
+def _plan_group(params: Mapping, current: Mapping) -> list[Change]:
+    resource, there = group_resource(params), current["replication_group"]
+    wanted = desired_group(params, current)
+    token = wants_token(params, current)
+    _refuse_contradictions(params, predicted(there or {}, wanted), token)
+    if there is None:
+        if "node_type" not in wanted:
+            raise Refused(f"{resource} does not exist yet. Give its node_type, for example cache.t4g.micro.")
+        return [create(resource, {**wanted, **({"auth_token": HIDDEN} if token else {})})]
+    before = before_change(params, there, wanted)
+    _refuse_impossible(params, before, wanted, token)
+    changes = update(resource, before, wanted, _impacts(params, before, wanted))
+    if token:
+        changes += _plan_token(resource, current)
+    return changes
+
+
+def _plan_token(resource: str, current: Mapping) -> list[Change]:
+    there, auth = current["replication_group"], current["secret"] or {}
+    pending = auth.get("pending")
+    if not there["auth_token_enabled"] or (pending and pending["then_set"]):
+        note = "clients that connect without the token, or with the one before it, are refused from then on"
+        before = HIDDEN if there["auth_token_enabled"] else None
+        return [Change(resource, "update", "auth_token", before, NEW, DISRUPTIVE, note)]
+    lost = not auth.get("deletion_date") and secret.token_of(auth.get("value", {})) is None
+    if lost or pending:
+        note = "added beside the old one, which stays valid: what runs with it goes on"
+        return [Change(resource, "update", "auth_token", HIDDEN, NEW, IN_PLACE, note)]
+    return []
+
+
+def before_change(params: Mapping, there: Mapping, wanted: Mapping) -> dict[str, Any]:
+    """The group as it is; without apply_immediately, as it will be after its maintenance window."""
+    if params["apply_immediately"] or not there["scheduled"]:
+        return dict(there)
+    scheduled = dict(there["scheduled"])
+    version = scheduled.get("engine_version")
+    if version and same_version(wanted.get("engine_version", ""), version):
+        # AWS does not show engine and parameter group, which change together with the version
+        scheduled |= {field: wanted[field] for field in _ENGINE if field in wanted}
+    return {**there, **scheduled}
+
+
+def _refuse_contradictions(params: Mapping, group: Mapping, token: bool) -> None:
+    """Refuse what AWS would refuse in the middle of the work."""
+    resource = group_resource(params)
+    if group.get("automatic_failover_enabled") and group.get("num_nodes", 1) < 2:
+        raise Refused(
+            f"{resource}: automatic failover needs a replica to fail over to. Set num_nodes (redis_num_nodes) to 2 or "
+            "more, or automatic_failover_enabled (redis_automatic_failover_enabled) to false."
+        )
+    if group.get("multi_az_enabled") and not group.get("automatic_failover_enabled"):
+        raise Refused(
+            f"{resource}: Multi-AZ needs automatic failover. Set automatic_failover_enabled "
+            "(redis_automatic_failover_enabled) to true, or multi_az_enabled (redis_multi_az_enabled) to false."
+        )
+    if not 1 <= group.get("num_nodes", 1) <= 6:
+        raise Refused(f"{resource}: num_nodes (redis_num_nodes) is {group['num_nodes']}; ElastiCache allows 1 to 6.")
+    if group.get("transit_encryption_mode") and not group.get("transit_encryption_enabled"):
+        raise Refused(f"{resource}: transit_encryption_mode needs transit_encryption_enabled to be true.")
+    if params["kms_key_id"] and not group.get("at_rest_encryption_enabled"):
+        raise Refused(f"{resource}: kms_key_id needs at_rest_encryption_enabled to be true.")
+    if params["auth_token_enabled"] and params["auth_token_secret"] is None:
+        raise Refused(f"{resource}: auth_token_enabled needs auth_token_secret, the place where the token is kept.")
+    if token and not group.get("transit_encryption_enabled"):
+        raise Refused(
+            f"{resource}: a token would travel in clear without TLS, so ElastiCache refuses it. Set "
+            "transit_encryption_enabled to true, or auth_token_enabled to false."
+        )
+
+
+def _refuse_impossible(params: Mapping, there: Mapping, wanted: Mapping, token: bool) -> None:
+    """Refuse what AWS can do only with a new group."""
+    for field, words in (
+        ("port", "its port"),
+        ("at_rest_encryption_enabled", "encryption at rest"),
+        ("kms_key_id", "the KMS key of its data"),
+        ("subnet_group", "its subnet group"),
+    ):
+        if wanted.get(field, there[field]) != there[field]:
+            raise _replacement(params, words, field, there[field], wanted[field])
+    engine, version = wanted.get("engine", there["engine"]), wanted.get("engine_version", there["engine_version"])
+    if engine != there["engine"] and "engine_version" not in wanted:
+        raise Refused(f"{group_resource(params)}: give engine_version (redis_version) along with the new engine.")
+    if (there["engine"], engine) == ("valkey", "redis"):
+        raise _replacement(params, "the engine from valkey back", "engine", there["engine"], engine)
+    if _numbers(version) < _numbers(there["engine_version"])[: len(_numbers(version))]:
+        raise _replacement(params, "the engine to an older version", "engine_version", there["engine_version"], version)
+    mode = (there["transit_encryption_mode"], wanted.get("transit_encryption_mode", there["transit_encryption_mode"]))
+    # 7.0.5 is the first: https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/in-transit-encryption-enable.html
+    if mode[0] != mode[1] and engine == "redis" and _numbers(version) < (7, 0, 5)[: len(_numbers(version))]:
+        raise _replacement(params, f"TLS of redis {version} (7.0.5 and later can)", "transit_encryption_mode", *mode)
+    if mode[1] is None and there["auth_token_enabled"]:
+        raise _replacement(params, "TLS to off while a token is demanded", "transit_encryption_enabled", True, False)
+    if there["auth_token_enabled"] and params["auth_token_enabled"] is False:
+        raise _replacement(params, "a group that demands a token to none", "auth_token_enabled", True, False)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _replacement(params: Mapping, words: str, field: str, before: Any, after: Any) -> Refused:
+    then = (
+        "Its replacement is not automatic: take it away with playbooks/destroy.yml, which keeps a final snapshot, "
+        "and run site.yml again."
+        if params["allow_replacement"]
+        else "Only allow_replacement (redis_allow_replacement) permits that."
+    )
+    return Refused(
+        f"{group_resource(params)}: AWS cannot change {words} ({field} {before!r} to {after!r}) in place. A new group "
+        "would have to take its place, and every queued task and every result in it would be lost. Nothing was "
+        f"changed. Set {field} back to {before!r}. {then}"
+    )
+
+
+def _impacts(params: Mapping, there: Mapping, wanted: Mapping) -> dict[str, tuple[str, str]]:
+    when = "" if params["apply_immediately"] else ", in the maintenance window"
+    nodes = wanted.get("num_nodes", there["num_nodes"])
+    pause = "connections break for some seconds" if nodes > 1 else "Redis is away for some minutes, having no replica"
+    impacts = {
+        "engine": (DISRUPTIVE, f"nodes are upgraded one after another: {pause}{when}"),
+        "node_type": (DISRUPTIVE, f"the data moves to new nodes: connections break for some seconds{when}"),
+    }
+    impacts["engine_version"] = impacts["engine"]
+    if nodes < there["num_nodes"]:
+        impacts["num_nodes"] = (DISRUPTIVE, "clients that read from a replica which goes away have to connect again")
+    mode = wanted.get("transit_encryption_mode")
+    tls = {
+        "required": "clients that do not speak TLS are refused; set transit_encryption_mode to preferred until all do",
+        "preferred": "the endpoint may get another name; both TLS and plain connections are accepted",
+        None: "clients that speak TLS are refused",
+    }[mode]
+    impacts["transit_encryption_enabled"] = impacts["transit_encryption_mode"] = (DISRUPTIVE, tls)
+    return impacts
+
+
+def _plan_absent(params: Mapping, current: Mapping) -> list[Change]:
+    changes = []
+    group, name = current["replication_group"], params["final_snapshot_identifier"]
+    if group is not None:
+        if not name and not params["skip_final_snapshot"]:
+            raise Refused(
+                f"{group_resource(params)} holds every queued task and result, and its automatic snapshots go with it. "
+                "Give final_snapshot_identifier, the name of a last snapshot, or set skip_final_snapshot to true."
+            )
+        if group.get("final_snapshot_exists"):
+            raise Refused(
+                f"There is a snapshot {name} already, so {group_resource(params)} was not deleted. "
+                "Give final_snapshot_identifier another name."
+            )
+        lost = f"its data stays in the snapshot {name}" if name else "all its data is lost"
+        before = {field: value for field, value in group.items() if field in _ARGUMENTS or field in ("tags", "status")}
+        changes.append(delete(group_resource(params), before, note=lost))
+    if current["subnet_group"]:
+        changes.append(delete(subnet_resource(params), current["subnet_group"], IN_PLACE))
+    if current["parameter_group"]:
+        changes.append(delete(parameter_resource(params), current["parameter_group"], IN_PLACE))
+    auth = current["secret"]
+    if auth and not auth["deletion_date"]:
+        days = params["auth_token_secret"]["recovery_window_in_days"]
+        note = f"can be restored for {days} days" if days else "cannot be restored"
+        before = {field: auth[field] for field in ("description", "kms_key_id", "tags")}
+        changes.append(delete(secret_resource(params), before, IN_PLACE, note))
+    return changes
+
+
+def migration(there: Mapping, wanted: Mapping) -> list[dict[str, Any]]:
+    """The fields that each step changes, in an order that ElastiCache takes: one step, one call, one wait.
+
+    Replicas come before failover, failover before Multi-AZ, and they go in reverse; the engine takes its parameter
+    group along; TLS goes through ``preferred`` both ways, for AWS knows no other.
+    """
+    new = {field: wanted[field] for field in _ARGUMENTS if field in wanted and wanted[field] != there[field]}
+
+    def taken(*fields: str) -> dict[str, Any]:
+        return {field: new.pop(field) for field in fields if field in new}
+
+    tls = taken("transit_encryption_enabled", "transit_encryption_mode")
+    nodes = taken("num_nodes")
+    engine = taken(*_ENGINE) if {"engine", "engine_version"} & new.keys() else {}
+    node_type = taken("node_type")
+    failover, multi_az = taken("automatic_failover_enabled"), taken("multi_az_enabled")
+    grows = nodes.get("num_nodes", 0) > there["num_nodes"]
+    on = failover.get("automatic_failover_enabled", multi_az.get("multi_az_enabled"))
+    steps = [
+        nodes if grows else {},
+        new,
+        engine,
+        node_type,
+        *([failover, multi_az] if on else [multi_az, failover]),
+        {} if grows else nodes,
+        *_tls_steps(there, tls),
+    ]
+    return [step for step in steps if step]
+
+
+def _tls_steps(there: Mapping, change: Mapping) -> list[dict[str, Any]]:
+    if not change:
+        return []
+    before = there["transit_encryption_mode"]
+    after = change["transit_encryption_mode"]
+    preferred = {"transit_encryption_enabled": True, "transit_encryption_mode": "preferred"}
+    last = {"transit_encryption_enabled": after is not None, "transit_encryption_mode": after}
+    return [preferred, last] if {before, after} == {None, "required"} else [last]
+
+
+# ---- apply ----
+
+
+def settle(aws: Aws, params: Mapping, current: Mapping, say: Say) -> bool:
+    """Wait for a change that is under way: of a run that was interrupted, or of AWS itself."""
+    group = current["replication_group"]
+    if group is None or group["status"] not in _IN_MOTION:
+        return False
+    _wait_for(aws, params, lambda group: None, say)
+    return True
+
+
+def _wait_for(aws: Aws, params: Mapping, missing: Callable[[Mapping | None], str | None], say: Say) -> None:
+    """Wait until the group is at rest and ``missing`` names nothing more.
+
+    Status alone would not do: for some seconds after a call AWS may still answer the status from before it.
+    """
+
+    def probe() -> tuple[bool, str]:
+        group = _describe_group(aws, params)
+        if group is not None and group["status"] in _IN_MOTION:
+            return False, group["status"]
+        lacks = missing(group)
+        state = "deleted" if group is None else group["status"]
+        return lacks is None, f"{state}, {lacks}" if lacks else state
+
+    wait_until(
+        probe,
+        timeout=params["wait_timeout"],
+        pause=10,
+        what=group_resource(params),
+        variable="elasticache_wait_timeout",
+        say=say,
+    )
+
+
+def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change], say: Say) -> None:
+    planned = by_resource(changes)
+    if params["state"] == "absent":
+        _apply_absent(aws, params, current, planned, say)
+        return
+    before: list[Callable[[], None]] = []
+    if params["subnet_group"] and subnet_resource(params) in planned:
+        before.append(lambda: _apply_subnets(aws, params, planned[subnet_resource(params)]))
+    if params["parameter_group"] and parameter_resource(params) in planned:
+        before.append(lambda: _apply_parameters(aws, params, planned[parameter_resource(params)]))
+    if params["auth_token_secret"] and secret_resource(params) in planned:
+        metadata = [change for change in planned[secret_resource(params)] if not change.path.startswith("value.")]
+        if metadata:
+            name, fields = params["auth_token_secret"]["name"], _secret_fields(params, current)
+            before.append(lambda: secret.apply(aws, name, fields, metadata))
+    together(*before)
+    wanted = desired_group(params, current)
+    there = current["replication_group"]
+    if there is None:
+        _create_group(aws, params, wanted, wants_token(params, current), say)
+    else:
+        _update_group(aws, params, there, wanted, planned.get(group_resource(params), []), say)
+    if params["auth_token_secret"]:
+        _mend_url(aws, params, wants_token(params, current))
+
+
+def _apply_subnets(aws: Aws, params: Mapping, changes: Sequence[Change]) -> None:
+    cache = aws.client("elasticache")
+    option, wanted = params["subnet_group"], _subnet_fields(params)
+    if changes[0].action == "create":
+        cache.create_cache_subnet_group(
+            CacheSubnetGroupName=_name(option),
+            CacheSubnetGroupDescription=wanted.get("description", _name(option)),
+            SubnetIds=wanted["subnet_ids"],
+            Tags=_tag_list(wanted.get("tags", {})),
+        )
+        return
+    paths = {change.path for change in changes}
+    arguments = {
+        argument: wanted[field]
+        for field, argument in (("description", "CacheSubnetGroupDescription"), ("subnet_ids", "SubnetIds"))
+        if field in paths
+    }
+    if arguments:
+        cache.modify_cache_subnet_group(CacheSubnetGroupName=_name(option), **arguments)
+    _mend_tags(aws, _arn(aws, "subnetgroup", option), changes)
+
+
+def _apply_parameters(aws: Aws, params: Mapping, changes: Sequence[Change]) -> None:
+    cache = aws.client("elasticache")
+    option, wanted = params["parameter_group"], _parameter_fields(params)
+    name = _name(option)
+    if changes[0].action == "create":
+        cache.create_cache_parameter_group(
+            CacheParameterGroupName=name,
+            CacheParameterGroupFamily=wanted["family"],
+            Description=wanted.get("description", name),
+            Tags=_tag_list(wanted.get("tags", {})),
+        )
+        new, gone = wanted.get("parameters", {}), []
+    else:
+        values = {
+            change.path.removeprefix("parameters."): change.after for change in changes if "parameters." in change.path
+        }
+        new = {key: value for key, value in values.items() if value is not None}
+        gone = [key for key, value in values.items() if value is None]
+    # 20 parameters a call: https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_ModifyCacheParameterGroup.html
+    for part in _parts(sorted(new.items())):
+        pairs = [{"ParameterName": key, "ParameterValue": value} for key, value in part]
+        cache.modify_cache_parameter_group(CacheParameterGroupName=name, ParameterNameValues=pairs)
+    for part in _parts(gone):
+        # the value of a parameter that is reset does not count, but has to be there
+        pairs = [{"ParameterName": key, "ParameterValue": ""} for key in part]
+        cache.reset_cache_parameter_group(CacheParameterGroupName=name, ParameterNameValues=pairs)
+    if changes[0].action != "create":
+        _mend_tags(aws, _arn(aws, "parametergroup", option), changes)
+
+
+def _parts(items: Sequence, size: int = 20) -> list[Sequence]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _mend_tags(aws: Aws, arn: str, changes: Sequence[Change]) -> None:
+    tags = {change.path.removeprefix("tags."): change.after for change in changes if change.path.startswith("tags.")}
+    gone = [key for key, value in tags.items() if value is None]
+    if gone:
+        aws.client("elasticache").remove_tags_from_resource(ResourceName=arn, TagKeys=gone)
+    new = {key: value for key, value in tags.items() if value is not None}
+    if new:
+        aws.client("elasticache").add_tags_to_resource(ResourceName=arn, Tags=_tag_list(new))
+
+
+def _create_group(aws: Aws, params: Mapping, wanted: Mapping, token_wanted: bool, say: Say) -> None:
+    arguments = {argument: wanted[field] for field, argument in _ARGUMENTS.items() if wanted.get(field) is not None}
+    for field in ("kms_key_id", "notification_topic_arn"):
+        if not wanted.get(field):  # empty: none
+            arguments.pop(_ARGUMENTS[field], None)
+    if token_wanted:
+        arguments["AuthToken"] = _token_for_creation(aws, params["auth_token_secret"]["name"])
+    aws.client("elasticache").create_replication_group(
+        ReplicationGroupId=_name(params), Tags=_tag_list(wanted.get("tags", {})), **arguments
+    )
+    _wait_for(aws, params, lambda group: "not visible yet" if group is None else None, say)
+    group = _describe_group(aws, params)
+    if group is None or group["status"] != "available":
+        said = " ".join((group or {}).get("events", [])) or "ElastiCache gives no reason."
+        raise Failed(f"{group_resource(params)} could not be created: {said}")
+
+
+def _token_for_creation(aws: Aws, name: str) -> str:
+    """The token for a group that does not exist yet, kept in the secret by the time this returns."""
+    there = secret.describe(aws, name)
+    if there["pending"]:  # of a group that is gone
+        secret.promote(aws, name, there)
+        secret.finish(aws, name, there)
+        there = secret.describe(aws, name)
+    token = secret.token_of(there["value"])
+    if token is None:
+        token = secret.new_token()
+        secret.write(aws, name, {**there["value"], "auth_token": token})
+    return token
+
+
+def _update_group(
+    aws: Aws, params: Mapping, there: Mapping, wanted: Mapping, changes: Sequence[Change], say: Say
+) -> None:
+    paths = {change.path for change in changes}
+    _mend_tags(aws, there["arn"], changes)
+    for step in migration(before_change(params, there, wanted), wanted):
+        _step(aws, params, there, step, say)
+    if "auth_token" in paths:
+        _change_token(aws, params, then_set=not there["auth_token_enabled"], say=say)
+
+
+def _step(aws: Aws, params: Mapping, there: Mapping, fields: Mapping, say: Say) -> None:
+    cache = aws.client("elasticache")
+    group = _name(params)
+    if "num_nodes" in fields:
+        call = (
+            cache.increase_replica_count if fields["num_nodes"] > there["num_nodes"] else cache.decrease_replica_count
+        )
+        call(ReplicationGroupId=group, NewReplicaCount=fields["num_nodes"] - 1, ApplyImmediately=True)
+    else:
+        arguments = {_ARGUMENTS[field]: value for field, value in fields.items() if value is not None}
+        if "notification_topic_arn" in fields:
+            if not fields["notification_topic_arn"]:
+                del arguments["NotificationTopicArn"]
+            arguments["NotificationTopicStatus"] = "active" if fields["notification_topic_arn"] else "inactive"
+        # Only what interrupts clients can wait for the maintenance window; the rest is harmless, and checked at once.
+        later = not params["apply_immediately"] and bool({"node_type", "engine", "engine_version"} & fields.keys())
+        cache.modify_replication_group(ReplicationGroupId=group, ApplyImmediately=not later, **arguments)
+        if later:
+            _wait_for(aws, params, lambda group: None, say)
+            return
+
+    def missing(group: Mapping | None) -> str | None:
+        for path, before, after in differences(group or {}, fields):
+            if path != "engine_version" or not same_version(after, before or ""):
+                return f"{path} is {before} and not yet {after}"
+        return None
+
+    _wait_for(aws, params, missing, say)
+
+
+def _existing_group(aws: Aws, params: Mapping) -> dict[str, Any]:
+    group = _describe_group(aws, params)
+    if group is None:
+        raise Failed(f"{group_resource(params)} was deleted by somebody else meanwhile. Run the playbook again.")
+    return group
+
+
+def _change_token(aws: Aws, params: Mapping, then_set: bool, say: Say) -> None:
+    """Give a token to a group that serves already; see ``elasticache_secret`` for what happens after a crash."""
+    name = params["auth_token_secret"]["name"]
+    there = secret.describe(aws, name)
+    if there["pending"] is None:
+        value = there["value"]
+        token = secret.token_of(value) or secret.new_token()
+        secret.stage(aws, name, {**value, **_value(_existing_group(aws, params), token)}, then_set)
+        there = secret.describe(aws, name)
+    token = secret.token_of(there["pending"]["value"])
+    group = _existing_group(aws, params)
+    if group["auth_token_changed"] is None or group["auth_token_changed"] < there["pending"]["created"]:
+        _send_token(aws, params, token, "ROTATE", say)
+    secret.promote(aws, name, there)
+    if there["pending"]["then_set"]:
+        _send_token(aws, params, token, "SET", say)
+    secret.finish(aws, name, there)
+
+
+def _send_token(aws: Aws, params: Mapping, token: str, strategy: str, say: Say) -> None:
+    aws.client("elasticache").modify_replication_group(
+        ReplicationGroupId=_name(params), AuthToken=token, AuthTokenUpdateStrategy=strategy, ApplyImmediately=True
+    )
+
+    def missing(group: Mapping | None) -> str | None:
+        applied = group is not None and group["auth_token_enabled"] and not group["auth_token_in_motion"]
+        return None if applied else "without the new token yet"
+
+    _wait_for(aws, params, missing, say)
+
+
+def _value(group: Mapping, token: str | None) -> dict[str, str]:
+    endpoint = group["primary_endpoint"]
+    url = secret.url(endpoint["address"], endpoint["port"], group["transit_encryption_enabled"], token)
+    return {**({"auth_token": token} if token else {}), "url": url}
+
+
+def _mend_url(aws: Aws, params: Mapping, token_wanted: bool) -> None:
+    name = params["auth_token_secret"]["name"]
+    there, group = together(lambda: secret.describe(aws, name), lambda: _existing_group(aws, params))
+    value = {**there["value"], **_value(group, secret.token_of(there["value"]) if token_wanted else None)}
+    if value != there["value"]:
+        secret.write(aws, name, value)
+
+
+def _apply_absent(aws: Aws, params: Mapping, current: Mapping, planned: Mapping, say: Say) -> None:
+    cache = aws.client("elasticache")
+    if group_resource(params) in planned:
+        arguments = {}
+        if params["final_snapshot_identifier"] and current["replication_group"]["status"] == "available":
+            arguments["FinalSnapshotIdentifier"] = params["final_snapshot_identifier"]
+        cache.delete_replication_group(ReplicationGroupId=_name(params), **arguments)
+        _wait_for(aws, params, lambda group: "not deleted yet" if group else None, say)
+    if params["subnet_group"] and subnet_resource(params) in planned:
+        _delete_unused(
+            aws,
+            lambda: cache.delete_cache_subnet_group(CacheSubnetGroupName=_name(params["subnet_group"])),
+            subnet_resource(params),
+            say,
+        )
+    if params["parameter_group"] and parameter_resource(params) in planned:
+        _delete_unused(
+            aws,
+            lambda: cache.delete_cache_parameter_group(CacheParameterGroupName=_name(params["parameter_group"])),
+            parameter_resource(params),
+            say,
+        )
+    if params["auth_token_secret"] and secret_resource(params) in planned:
+        option = params["auth_token_secret"]
+        secret.delete(aws, option["name"], option["recovery_window_in_days"])
+
+
+def _delete_unused(aws: Aws, call: Callable[[], Any], what: str, say: Say) -> None:
+    """Delete what the replication group used; ElastiCache may hold on to it for a while after the group is gone."""
+    last = ""
+
+    def probe() -> tuple[bool, str]:
+        nonlocal last
+        try:
+            call()
+        except aws.client("elasticache").exceptions.ClientError as error:
+            if not error_code(error).startswith(("CacheSubnetGroupInUse", "InvalidCacheParameterGroupState")):
+                raise
+            last = str(error)
+            return False, "in use"
+        return True, "deleted"
+
+    try:
+        wait_until(probe, timeout=120, pause=5, what=what, variable="", say=say)
+    except Failed:
+        raise Failed(f"{what} was not deleted, for something else uses it: {last}. Free it and run again.") from None
+
+
+def wait(aws: Aws, params: Mapping, say: Say) -> None:
+    """Each step of apply has waited; what an earlier run began, settle has waited for."""
+
+
+# ---- output ----
+
+
+def _predicted_group(params: Mapping, current: Mapping) -> dict[str, Any]:
+    name, there, wanted = _name(params), current["replication_group"], desired_group(params, current)
+    if there is not None and "primary_endpoint" in there:
+        return predicted(there, wanted)
+    port = params["port"] or DEFAULT_PORT
+    return {
+        "status": None,
+        "member_clusters": [f"{name}-{number:03}" for number in range(1, (params["num_nodes"] or 1) + 1)],
+        "primary_endpoint": {"address": unknown("primary endpoint", name), "port": port},
+        "reader_endpoint": {"address": unknown("reader endpoint", name), "port": port},
+        **wanted,
+        "port": port,
+    }
+
+
+def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
+    if params["state"] == "absent":
+        return dict.fromkeys(("replication_group", "subnet_group", "parameter_group", "auth_token_secret_arn"))
+    inner = ("final_snapshot_exists", "scheduled", "auth_token_changed", "auth_token_in_motion", "auth_token_enabled")
+    group = {key: value for key, value in _predicted_group(params, current).items() if key not in inner}
+    option, arn = params["auth_token_secret"], None
+    if option:
+        # six characters that Secrets Manager chooses end the ARN
+        new = aws.arn("secretsmanager", f"secret:{option['name']}-{unknown('ARN suffix of secret', option['name'])}")
+        arn = current["secret"]["arn"] if current["secret"] else new
+    return {
+        "replication_group": {
+            "id": _name(params),
+            "arn": _arn(aws, "replicationgroup", params),
+            "auth_token_enabled": wants_token(params, current)
+            or bool((current["replication_group"] or {}).get("auth_token_enabled")),
+            **group,
+        },
+        "subnet_group": params["subnet_group"]
+        and {
+            "name": _name(params["subnet_group"]),
+            "arn": _arn(aws, "subnetgroup", params["subnet_group"]),
+            **predicted(current["subnet_group"] or {}, _subnet_fields(params)),
+        },
+        "parameter_group": params["parameter_group"]
+        and {
+            "name": _name(params["parameter_group"]),
+            "arn": _arn(aws, "parametergroup", params["parameter_group"]),
+            **predicted(current["parameter_group"] or {}, _parameter_fields(params)),
+        },
+        "auth_token_secret_arn": arn,
+    }

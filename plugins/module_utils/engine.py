@@ -1,0 +1,192 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""describe -> normalise -> plan -> apply -> wait: what every module of this collection does.
+
+An *aggregate* is a Python module of this package (``cloudwatch_log_groups``, ``ecs_service`` ...) with these functions:
+
+``describe(aws, params) -> current``
+    Read what is there, batched and concurrent, in the aggregate's normal form. No writes.
+``settle(aws, params, current, say) -> bool`` (only where AWS refuses changes while an earlier one is under way)
+    Wait for what an earlier, interrupted run left in motion. True when there was something: then ``describe`` again,
+    in check mode too, for a plan made from a half-way state would be wrong.
+``plan(aws, params, current) -> list[Change]``
+    What is to be done, field by field. Pure: of ``aws`` it uses only ``account_id``, ``region`` and ``partition``.
+    Raises ``Refused`` for what must not be done.
+``apply(aws, params, current, changes, say)``
+    Carry out exactly these changes. Safe to run again after a crash at any point.
+``wait(aws, params, say)``
+    Return when everything of the list is as it should be; raise ``Failed`` with the reason when it will not be.
+``output(aws, params, current) -> dict``
+    The module's return values. Called in check mode too: what does not exist yet is predicted from ``params``.
+
+``run`` puts them together, so that check mode, diff and real runs cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+# What a change does to people who use the resource meanwhile.
+IN_PLACE, DISRUPTIVE, REPLACEMENT = "in-place", "disruptive", "replacement"
+
+Say = Callable[[str], None]
+
+
+class Refused(Exception):
+    """The request is understood and will not be carried out; the message names the reason and what to change."""
+
+
+class Failed(Exception):
+    """AWS accepted the change, and it did not come true (a rollout that rolled back, a wait that ran out)."""
+
+
+class Exact(dict):
+    """A mapping that is enforced whole: keys that are there and not given are removed (tags, environment)."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One entry of a plan.
+
+    ``action`` is create, update, replace or delete; ``path`` is the dotted field (empty for a whole resource);
+    ``note`` says what a disruptive change interrupts.
+    """
+
+    resource: str
+    action: str
+    path: str = ""
+    before: Any = None
+    after: Any = None
+    impact: str = IN_PLACE
+    note: str = ""
+
+
+def unknown(kind: str, name: str) -> str:
+    """The stand-in for an id that AWS alone can choose (``vpc-0abc...``), in check mode before the resource exists."""
+    return f"(known after apply: {kind} {name})"
+
+
+def is_unknown(value: Any) -> bool:
+    return isinstance(value, str) and "(known after apply: " in value
+
+
+def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield ``(path, before, after)`` for every field that ``after`` gives and ``before`` does not match.
+
+    Mappings are compared key by key; a key that ``after`` leaves out is not looked at, unless ``after`` is ``Exact``.
+    Everything else is compared whole: bring lists into a normal order first where AWS has none.
+    ``None`` means absent, so a field that is None in ``after`` and missing in ``before`` is no difference.
+    """
+    if isinstance(after, Mapping):
+        known = before if isinstance(before, Mapping) else {}
+        keys = list(after)
+        if isinstance(after, Exact):
+            keys += [key for key in known if key not in after]
+        for key in keys:
+            yield from differences(known.get(key), after.get(key), f"{path}.{key}" if path else str(key))
+    elif before != after:
+        yield path, before, after
+
+
+def create(resource: str, fields: Any) -> Change:
+    return Change(resource, "create", after=fields)
+
+
+def delete(resource: str, fields: Any = None, impact: str = DISRUPTIVE, note: str = "") -> Change:
+    return Change(resource, "delete", before=fields, impact=impact, note=note)
+
+
+def update(
+    resource: str, before: Mapping, after: Mapping, impacts: Mapping[str, tuple[str, str]] | None = None
+) -> list[Change]:
+    """The updates that turn ``before`` into ``after``.
+
+    ``impacts`` maps a path, or the beginning of one, to ``(impact, note)`` for fields whose change is not harmless.
+    """
+    changes = []
+    for path, old, new in differences(before, after):
+        impact, note = next(
+            (value for start, value in (impacts or {}).items() if path == start or path.startswith(start + ".")),
+            (IN_PLACE, ""),
+        )
+        changes.append(Change(resource, "update", path, old, new, impact, note))
+    return changes
+
+
+def by_resource(changes: Iterable[Change]) -> dict[str, list[Change]]:
+    """Group a plan by resource, in the plan's order."""
+    groups: dict[str, list[Change]] = {}
+    for change in changes:
+        groups.setdefault(change.resource, []).append(change)
+    return groups
+
+
+def predicted(current: Any, wanted: Any) -> Any:
+    """``current`` as it will be once ``wanted`` is enforced; for an aggregate's output in check mode."""
+    if isinstance(wanted, Exact) or not isinstance(wanted, Mapping) or not isinstance(current, Mapping):
+        return wanted
+    return {**current, **{key: predicted(current.get(key), value) for key, value in wanted.items()}}
+
+
+def user_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags without those that AWS itself sets (``aws:...``), which nobody can change."""
+    return {key: value for key, value in tags.items() if not key.startswith("aws:")}
+
+
+def refuse_foreign(resource: str, current_tags: Mapping[str, str], wanted_tags: Mapping[str, str] | None) -> None:
+    """Refuse to touch a resource of the same name that another stack, or nobody, owns.
+
+    Ownership is the tags Project and Environment. A module that is given no such tags owns whatever it names.
+    """
+    keys = [key for key in ("Project", "Environment") if key in (wanted_tags or {})]
+    if all(current_tags.get(key) == wanted_tags[key] for key in keys):
+        return
+    ours = " ".join(f"{key}={wanted_tags[key]}" for key in keys)
+    theirs = " ".join(f"{key}={current_tags[key]}" for key in keys if key in current_tags) or "no such tags"
+    raise Refused(
+        f"{resource} exists and belongs to somebody else: it carries {theirs}, this stack is {ours}. "
+        "Nothing was changed. Set name_prefix in the inventory to a name of its own for this environment, "
+        f"or, if it really is yours, tag it {ours}."
+    )
+
+
+def run(aggregate: Any, aws: Any, params: Mapping[str, Any], *, check_mode: bool, say: Say) -> dict[str, Any]:
+    """Bring the aggregate to what ``params`` say and return the module's result.
+
+    Returns ``changed``, ``changes`` (the plan), ``diff`` (before and after, field by field) and the aggregate's output.
+    """
+    current = aggregate.describe(aws, params)
+    if hasattr(aggregate, "settle") and aggregate.settle(aws, params, current, say):
+        current = aggregate.describe(aws, params)
+    changes = aggregate.plan(aws, params, current)
+    if not check_mode:
+        if changes:
+            aggregate.apply(aws, params, current, changes, say)
+        # Also without changes: an earlier run may have been stopped while it waited.
+        aggregate.wait(aws, params, say)
+        if changes:
+            current = aggregate.describe(aws, params)
+    return {
+        "changed": bool(changes),
+        "changes": [asdict(change) for change in changes],
+        "diff": diff(changes),
+        **aggregate.output(aws, params, current),
+    }
+
+
+def diff(changes: Iterable[Change]) -> dict[str, Any]:
+    """A plan in the form that ``--diff`` prints: one entry per resource, and in it one per field."""
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    for resource, group in by_resource(changes).items():
+        for change in group:
+            if change.path:
+                before.setdefault(resource, {})[change.path] = change.before
+                after.setdefault(resource, {})[change.path] = change.after
+            else:
+                if change.before is not None:
+                    before[resource] = change.before
+                if change.after is not None:
+                    after[resource] = change.after
+    return {"before": before, "after": after}

@@ -1,0 +1,212 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the inventory may say. Pure: no AWS call, so that it runs before anything is touched.
+
+Every message names the variable, its value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+_T = ("micro", "small", "medium")
+_M = ("large", "xlarge", "2xlarge", "4xlarge", "8xlarge", "12xlarge", "16xlarge")
+_M5 = ("large", "xlarge", "2xlarge", "4xlarge", "12xlarge", "24xlarge")
+# https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/CacheNodes.SupportedTypes.html (current generation)
+NODE_SIZES: dict[str, tuple[str, ...]] = {
+    "t3": _T,
+    "t4g": _T,
+    "m5": _M5,
+    "m6g": _M,
+    "m7g": _M,
+    "r5": _M5,
+    "r6g": _M,
+    "r7g": _M,
+    "r6gd": _M[1:],
+    "c7gn": _M,
+}
+NODE_TYPES = [f"cache.{family}.{size}" for family, sizes in NODE_SIZES.items() for size in sizes]
+
+# https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/engine-versions.html
+ENGINE_VERSIONS = {"redis": ["7.1", "7.0", "6.2", "6.0"], "valkey": ["8.1", "8.0", "7.2"]}
+
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html
+FARGATE_MEMORY: dict[int, list[int]] = {
+    256: [512, 1024, 2048],
+    512: [1024 * gib for gib in range(1, 5)],
+    1024: [1024 * gib for gib in range(2, 9)],
+    2048: [1024 * gib for gib in range(4, 17)],
+    4096: [1024 * gib for gib in range(8, 31)],
+    8192: [1024 * gib for gib in range(16, 61, 4)],
+    16384: [1024 * gib for gib in range(32, 121, 8)],
+}
+
+_SERVICE = {
+    "name": {"type": "str", "required": True},
+    "queues": {"type": "list", "elements": "str", "required": True},
+    "cpu": {"type": "int"},
+    "memory": {"type": "int"},
+    "concurrency": {"type": "int"},
+    "desired_count": {"type": "int"},
+    "min_count": {"type": "int"},
+    "max_count": {"type": "int"},
+}
+
+SPEC: dict[str, dict[str, Any]] = {
+    "project_name": {"type": "str", "required": True},
+    "environment_name": {"type": "str", "required": True},
+    "name_prefix": {"type": "str", "required": True},
+    "aws_region": {"type": "str", "required": True},
+    "app_image": {"type": "str", "required": True},
+    "redis_engine": {"type": "str", "choices": list(ENGINE_VERSIONS), "default": "redis"},
+    "redis_node_type": {"type": "str", "required": True},
+    "redis_num_nodes": {"type": "int", "required": True},
+    "redis_version": {"type": "str", "required": True},
+    "redis_automatic_failover_enabled": {"type": "bool", "required": True},
+    "redis_multi_az_enabled": {"type": "bool", "required": True},
+    "redis_snapshot_retention_limit": {"type": "int", "required": True},
+    "celery_cpu": {"type": "int", "required": True},
+    "celery_memory": {"type": "int", "required": True},
+    "celery_desired_count": {"type": "int", "required": True},
+    "celery_min_count": {"type": "int", "required": True},
+    "celery_max_count": {"type": "int", "required": True},
+    "celery_concurrency": {"type": "int", "required": True},
+    "celery_queues": {"type": "list", "elements": "str", "required": True},
+    "enable_celery_beat": {"type": "bool", "required": True},
+    "celery_services": {"type": "list", "elements": "dict", "options": _SERVICE},
+    # inputs of roles that only make sense together with others
+    "elasticache_transit_encryption_enabled": {"type": "bool", "default": True},
+    "elasticache_auth_token_enabled": {"type": "bool", "default": True},
+    "ecs_backend_cpu": {"type": "int"},
+    "ecs_backend_memory": {"type": "int"},
+    "ecs_celery_beat_cpu": {"type": "int"},
+    "ecs_celery_beat_memory": {"type": "int"},
+}
+
+Rule = Callable[[Mapping[str, Any]], Iterator[str]]
+
+
+def errors(variables: Mapping[str, Any], regions: list[str]) -> list[str]:
+    """Everything that is wrong with the inventory's ``variables``, a sentence each; empty when all is well.
+
+    ``regions`` are the AWS regions that the SDK knows.
+    """
+    missing = [name for name, option in SPEC.items() if option.get("required") and variables.get(name) is None]
+    if missing:
+        return [f"{name} is not set; set it in the inventory's group_vars/all/main.yml." for name in missing]
+    result = ArgumentSpecValidator(SPEC).validate({name: variables[name] for name in SPEC if name in variables})
+    if result.error_messages:
+        return result.error_messages
+    values = result.validated_parameters
+    return [message for rule in (*RULES, _region(regions)) for message in rule(values)]
+
+
+def _one_of(name: str, value: Any, allowed: list) -> Iterator[str]:
+    if value not in allowed:
+        yield f"{name} is {value}; allowed: {', '.join(map(str, allowed))}."
+
+
+def _between(name: str, value: int, low: int, high: int) -> Iterator[str]:
+    if not low <= value <= high:
+        yield f"{name} is {value}; allowed: {low} to {high}."
+
+
+def _names(values: Mapping) -> Iterator[str]:
+    # The load balancer's name, <name_prefix>-alb, may have 32 characters; the others may have more.
+    if not re.fullmatch(r"[a-z](?:-?[a-z0-9]){0,23}", values["name_prefix"]):
+        yield (
+            f"name_prefix is {values['name_prefix']}; allowed: up to 24 lower-case letters, digits and single hyphens, "
+            "beginning with a letter."
+        )
+
+
+def _region(regions: list[str]) -> Rule:
+    def rule(values: Mapping) -> Iterator[str]:
+        if values["aws_region"] not in regions:
+            yield f"aws_region is {values['aws_region']}; allowed: {', '.join(sorted(regions))}."
+
+    return rule
+
+
+def _redis(values: Mapping) -> Iterator[str]:
+    yield from _one_of("redis_node_type", values["redis_node_type"], NODE_TYPES)
+    yield from _one_of("redis_version", values["redis_version"], ENGINE_VERSIONS[values["redis_engine"]])
+    yield from _between("redis_num_nodes", values["redis_num_nodes"], 1, 6)
+    yield from _between("redis_snapshot_retention_limit", values["redis_snapshot_retention_limit"], 0, 35)
+    if values["redis_automatic_failover_enabled"] and values["redis_num_nodes"] < 2:
+        yield (
+            f"redis_automatic_failover_enabled is true and redis_num_nodes is {values['redis_num_nodes']}; failover "
+            "needs a replica: set redis_num_nodes to 2 to 6, or redis_automatic_failover_enabled to false."
+        )
+    if values["redis_multi_az_enabled"] and not values["redis_automatic_failover_enabled"]:
+        yield (
+            "redis_multi_az_enabled is true and redis_automatic_failover_enabled is false; Multi-AZ needs automatic "
+            "failover: set redis_automatic_failover_enabled to true, or redis_multi_az_enabled to false."
+        )
+    if values["elasticache_auth_token_enabled"] and not values["elasticache_transit_encryption_enabled"]:
+        yield (
+            "elasticache_auth_token_enabled is true and elasticache_transit_encryption_enabled is false; ElastiCache "
+            "takes an auth token over TLS only: set elasticache_transit_encryption_enabled to true, or "
+            "elasticache_auth_token_enabled to false."
+        )
+
+
+def _fargate(cpu_name: str, cpu: int, memory_name: str, memory: int) -> Iterator[str]:
+    if cpu not in FARGATE_MEMORY:
+        yield from _one_of(cpu_name, cpu, list(FARGATE_MEMORY))
+    elif memory not in FARGATE_MEMORY[cpu]:
+        allowed = ", ".join(map(str, FARGATE_MEMORY[cpu]))
+        yield f"{memory_name} is {memory} with {cpu_name} {cpu}; Fargate allows with it: {allowed}."
+
+
+def _tasks(values: Mapping) -> Iterator[str]:
+    yield from _fargate("celery_cpu", values["celery_cpu"], "celery_memory", values["celery_memory"])
+    for role in ("ecs_backend", "ecs_celery_beat"):
+        cpu, memory = values.get(f"{role}_cpu"), values.get(f"{role}_memory")
+        if cpu is not None and memory is not None:
+            yield from _fargate(f"{role}_cpu", cpu, f"{role}_memory", memory)
+
+
+def _counts(where: str, values: Mapping) -> Iterator[str]:
+    low, high, desired = values["celery_min_count"], values["celery_max_count"], values["celery_desired_count"]
+    if low < 0 or high < 1 or low > high:
+        yield f"{where}min_count is {low} and {where}max_count is {high}; allowed: 0 <= min <= max and max >= 1."
+    elif not low <= desired <= high:
+        yield f"{where}desired_count is {desired}; allowed: {low} to {high}, from {where}min_count to {where}max_count."
+    if values["celery_concurrency"] < 1:
+        yield f"{where}concurrency is {values['celery_concurrency']}; allowed: 1 or more."
+
+
+def _queues(name: str, queues: list[str]) -> Iterator[str]:
+    if not queues:
+        yield f"{name} is empty; name at least one queue."
+    for queue in queues:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", queue):
+            yield f"{name} has {queue!r}; allowed in a queue's name: letters, digits, _ . and -."
+
+
+def _celery(values: Mapping) -> Iterator[str]:
+    yield from _counts("celery_", values)
+    yield from _queues("celery_queues", values["celery_queues"])
+    services = values.get("celery_services") or []
+    names = [service["name"] for service in services]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"celery_services has {name} twice; give each service a name of its own."
+    for service in services:
+        where = f"celery_services[{service['name']}]."
+        given = {f"celery_{key}": value for key, value in service.items() if value is not None}
+        effective = {**values, **given}
+        if not re.fullmatch(r"[a-z](?:-?[a-z0-9])*", service["name"]) or service["name"] in ("backend", "celery-beat"):
+            yield (
+                f"{where}name is {service['name']}; allowed: lower-case letters, digits and single hyphens, "
+                "and not backend or celery-beat, which are services already."
+            )
+        yield from _counts(where, effective)
+        yield from _queues(f"{where}queues", service["queues"])
+        yield from _fargate(f"{where}cpu", effective["celery_cpu"], f"{where}memory", effective["celery_memory"])
+
+
+RULES: tuple[Rule, ...] = (_names, _redis, _tasks, _celery)

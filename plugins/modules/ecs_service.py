@@ -1,0 +1,650 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+DOCUMENTATION = r"""
+module: ecs_service
+short_description: Manage ECS services with their task definitions
+version_added: 1.0.0
+description:
+  - Brings the services of a list, and the task definitions they run, to what is given, and follows the deployments
+    that it starts, all at once, until ECS calls them completed.
+  - A new task definition revision is registered only when what the service runs differs from what is wanted.
+  - A deployment that fails, is rolled back or is overtaken fails the task, with stop reasons, exit codes and last log
+    lines.
+  - See U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateService.html) and
+    U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html).
+author: Nexus Learn platform team
+options:
+  cluster:
+    description: Name of the cluster. It has to be there, except in check mode.
+    type: str
+    required: true
+  services:
+    description: The services.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the service.
+        type: str
+        required: true
+      desired_count:
+        description:
+          - Number of tasks to start with. Sent when the service is created and never again, for a scaler owns it from
+            then on, unless O(services[].enforce_desired_count) is set.
+        type: int
+      enforce_desired_count:
+        description: Hold the service to O(services[].desired_count) on every run. For a service that nothing scales.
+        type: bool
+        default: false
+      task_definition:
+        description:
+          - What a task of the service is. Compared as a whole with the revision that the service runs. What is left out
+            has AWS's default, for a revision never inherits anything.
+          - Required unless O(state=absent).
+          - See U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html).
+        type: dict
+        suboptions:
+          family:
+            description: Name that all its revisions share.
+            type: str
+            required: true
+          cpu:
+            description:
+              - CPU units of the task, 1024 to a vCPU. Fargate takes certain pairs with memory only, see
+                U(https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html).
+            type: str
+            required: true
+          memory:
+            description: Memory of the task in MiB.
+            type: str
+            required: true
+          execution_role_arn:
+            description: Role with which ECS pulls the image, reads secrets and writes logs.
+            type: str
+          task_role_arn:
+            description: Role of the containers' own calls to AWS.
+            type: str
+          network_mode:
+            description: Network mode. Fargate takes V(awsvpc) only.
+            type: str
+            choices: [awsvpc, bridge, host, none]
+            default: awsvpc
+          requires_compatibilities:
+            description: Launch types against which AWS checks the task definition.
+            type: list
+            elements: str
+            choices: [EC2, FARGATE, EXTERNAL, MANAGED_INSTANCES]
+            default: [FARGATE]
+          cpu_architecture:
+            description: Architecture of the image. AWS's default is V(X86_64).
+            type: str
+            choices: [X86_64, ARM64]
+          operating_system_family:
+            description: Operating system. AWS's default is V(LINUX).
+            type: str
+          ephemeral_storage_gib:
+            description: Disk of a Fargate task in GiB, 21 to 200. AWS's default is 20, which cannot be given.
+            type: int
+          volumes:
+            description: Volumes for O(services[].task_definition.containers[].mount_points).
+            type: list
+            elements: dict
+            suboptions:
+              name:
+                description: Name of the volume. With a name alone it is an empty folder that lives as long as the task.
+                type: str
+                required: true
+              efs_volume_configuration:
+                description:
+                  - An EFS file system, see
+                    U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_EFSVolumeConfiguration.html).
+                type: dict
+                suboptions:
+                  file_system_id:
+                    description: Id of the file system.
+                    type: str
+                    required: true
+                  root_directory:
+                    description: Folder in it that is mounted. AWS's default is C(/).
+                    type: str
+                  transit_encryption:
+                    description: Encryption between task and file system. AWS's default is V(DISABLED).
+                    type: str
+                    choices: [ENABLED, DISABLED]
+                  transit_encryption_port:
+                    description: Port for it. Left out, the EFS mount helper chooses.
+                    type: int
+                  authorization_config:
+                    description: Access point and IAM.
+                    type: dict
+                    suboptions:
+                      access_point_id:
+                        description: Id of the access point.
+                        type: str
+                      iam:
+                        description: Whether the task role is used. AWS's default is V(DISABLED).
+                        type: str
+                        choices: [ENABLED, DISABLED]
+          containers:
+            description:
+              - The containers, see
+                U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html).
+            type: list
+            elements: dict
+            required: true
+            suboptions:
+              name:
+                description: Name of the container.
+                type: str
+                required: true
+              image:
+                description: Image with tag or digest. Compared as text.
+                type: str
+                required: true
+              essential:
+                description: Whether its end ends the task. AWS's default is V(true).
+                type: bool
+              entry_point:
+                description: Entry point, instead of the image's.
+                type: list
+                elements: str
+              command:
+                description: Command, instead of the image's.
+                type: list
+                elements: str
+              environment:
+                description: Environment variables by name.
+                type: dict
+              secrets:
+                description:
+                  - Environment variables by name, whose value is the ARN of a secret or parameter that ECS reads when
+                    the task starts; C(<secret arn>:<json key>:<stage>:<version>) for a part of a secret.
+                type: dict
+              port_mappings:
+                description: Ports of the container.
+                type: list
+                elements: dict
+                suboptions:
+                  container_port:
+                    description: The port.
+                    type: int
+                    required: true
+                  protocol:
+                    description: Its protocol. AWS's default is V(tcp).
+                    type: str
+                    choices: [tcp, udp]
+                  name:
+                    description: Name for Service Connect.
+                    type: str
+              health_check:
+                description:
+                  - Command that tells whether the container is well. The Dockerfile's own is ignored by ECS. See
+                    U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html).
+                type: dict
+                suboptions:
+                  command:
+                    description: The command, beginning with V(CMD) or V(CMD-SHELL).
+                    type: list
+                    elements: str
+                    required: true
+                  interval:
+                    description: Seconds between two checks, 5 to 300. AWS's default is 30.
+                    type: int
+                  timeout:
+                    description: Seconds that one may take, 2 to 60. AWS's default is 5.
+                    type: int
+                  retries:
+                    description: Failures in a row that make the container unhealthy, 1 to 10. AWS's default is 3.
+                    type: int
+                  start_period:
+                    description: Seconds after the start in which failures do not count, 0 to 300. AWS's default is 0.
+                    type: int
+              stop_timeout:
+                description:
+                  - Seconds from SIGTERM to SIGKILL, 2 to 120 on Fargate. AWS's default is 30.
+                type: int
+              start_timeout:
+                description: Seconds that containers which depend on this one wait for it, 2 to 120 on Fargate.
+                type: int
+              depends_on:
+                description:
+                  - Containers that have to get somewhere first, see
+                    U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDependency.html).
+                type: list
+                elements: dict
+                suboptions:
+                  container_name:
+                    description: Name of the other container.
+                    type: str
+                    required: true
+                  condition:
+                    description: What it must have reached.
+                    type: str
+                    choices: [START, COMPLETE, SUCCESS, HEALTHY]
+                    required: true
+              log_configuration:
+                description:
+                  - Where its output goes, see
+                    U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_LogConfiguration.html).
+                type: dict
+                suboptions:
+                  log_driver:
+                    description: Log driver. These are Fargate's.
+                    type: str
+                    choices: [awslogs, splunk, awsfirelens]
+                    required: true
+                  options:
+                    description: Options of the driver by name, such as C(awslogs-group).
+                    type: dict
+              linux_parameters:
+                description: Settings of the Linux container.
+                type: dict
+                suboptions:
+                  init_process_enabled:
+                    description: Run an init that reaps zombies and passes signals on. AWS's default is V(false).
+                    type: bool
+              readonly_root_filesystem:
+                description: Make the root file system read-only. AWS's default is V(false).
+                type: bool
+              mount_points:
+                description: Volumes of the task that the container sees.
+                type: list
+                elements: dict
+                suboptions:
+                  source_volume:
+                    description: Name of the volume.
+                    type: str
+                    required: true
+                  container_path:
+                    description: Where it is mounted.
+                    type: str
+                    required: true
+                  read_only:
+                    description: Whether it is read-only. AWS's default is V(false).
+                    type: bool
+              user:
+                description: User that runs the command, instead of the image's.
+                type: str
+              working_directory:
+                description: Folder in which the command runs, instead of the image's.
+                type: str
+              ulimits:
+                description:
+                  - Limits, see U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Ulimit.html).
+                type: list
+                elements: dict
+                suboptions:
+                  name:
+                    description: Name of the limit, such as V(nofile).
+                    type: str
+                    required: true
+                  soft_limit:
+                    description: Soft limit.
+                    type: int
+                    required: true
+                  hard_limit:
+                    description: Hard limit.
+                    type: int
+                    required: true
+              cpu:
+                description: CPU units of the task that are reserved for the container.
+                type: int
+              memory:
+                description: Memory in MiB above which the container is killed.
+                type: int
+              memory_reservation:
+                description: Memory in MiB that is reserved for the container.
+                type: int
+      launch_type:
+        description:
+          - Launch type. Excludes O(services[].capacity_provider_strategy). AWS cannot change it in place.
+          - With neither, a new service gets the cluster's default strategy.
+        type: str
+        choices: [FARGATE, EC2, EXTERNAL]
+      capacity_provider_strategy:
+        description:
+          - On which capacity tasks run. Enforced whole.
+          - See U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CapacityProviderStrategyItem.html).
+        type: list
+        elements: dict
+        suboptions:
+          capacity_provider:
+            description: Name of the capacity provider, such as V(FARGATE_SPOT).
+            type: str
+            required: true
+          weight:
+            description: Its share of the tasks, 0 to 1000, relative to the other weights. AWS's default is 0.
+            type: int
+          base:
+            description: Number of tasks that run on it at least, in one entry only. AWS's default is 0.
+            type: int
+      platform_version:
+        description: Fargate platform version. AWS's default is V(LATEST).
+        type: str
+      subnets:
+        description: Subnets of the tasks, in any order.
+        type: list
+        elements: str
+      security_groups:
+        description: Security groups of the tasks, in any order.
+        type: list
+        elements: str
+      assign_public_ip:
+        description: Whether a task gets a public address. AWS's default is V(false).
+        type: bool
+      load_balancers:
+        description: Target groups in which the tasks are registered, in any order. Enforced whole.
+        type: list
+        elements: dict
+        suboptions:
+          target_group_arn:
+            description: ARN of the target group.
+            type: str
+            required: true
+          container_name:
+            description: Container that gets the traffic.
+            type: str
+            required: true
+          container_port:
+            description: Its port.
+            type: int
+            required: true
+      health_check_grace_period_seconds:
+        description: Seconds after a task's start in which failing health checks do not stop it. AWS's default is 0.
+        type: int
+      minimum_healthy_percent:
+        description:
+          - Per cent of the desired tasks that keep running during a deployment. AWS's default is 100.
+          - See U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html).
+        type: int
+      maximum_percent:
+        description: Per cent of the desired tasks that run during a deployment at most. AWS's default is 200.
+        type: int
+      circuit_breaker:
+        description:
+          - What happens to a deployment that does not come up, see
+            U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentCircuitBreaker.html).
+        type: dict
+        suboptions:
+          enable:
+            description: Whether it fails. Without this ECS tries for ever.
+            type: bool
+            required: true
+          rollback:
+            description: Whether ECS then goes back to the last deployment that completed.
+            type: bool
+            required: true
+      enable_execute_command:
+        description: Allow C(aws ecs execute-command) in the tasks. AWS's default is V(false).
+        type: bool
+      propagate_tags:
+        description: Whose tags the tasks get. AWS's default is V(NONE).
+        type: str
+        choices: [SERVICE, TASK_DEFINITION, NONE]
+      availability_zone_rebalancing:
+        description: Whether ECS moves tasks to even out zones. AWS's default for a new service is V(ENABLED).
+        type: str
+        choices: [ENABLED, DISABLED]
+  tags:
+    description: Tags of every service and task definition of the list, enforced whole. Left out, tags are not touched.
+    type: dict
+  wait:
+    description:
+      - Follow the deployments to their end. Without it nobody is told when one fails.
+      - O(state=absent) waits for the tasks to end in any case, unless O(force) is set.
+    type: bool
+    default: true
+  wait_timeout:
+    description: Seconds to wait for all services together.
+    type: int
+    default: 900
+  force:
+    description: With O(state=absent), delete at once and let ECS stop the tasks, instead of draining to 0 first.
+    type: bool
+    default: false
+  state:
+    description:
+      - Whether the services shall be there. V(absent) scales to 0, waits until the last task has ended and deletes the
+        services. Task definition revisions stay as history.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+  - nexus_learn.aws.plan
+"""
+
+EXAMPLES = r"""
+- name: A worker that auto scaling owns
+  nexus_learn.aws.ecs_service:
+    cluster: nexus-learn-cluster
+    services:
+      - name: nexus-learn-celery-worker-service
+        desired_count: 2
+        launch_type: FARGATE
+        subnets: [subnet-0a, subnet-0b]
+        security_groups: [sg-0a]
+        circuit_breaker: {enable: true, rollback: true}
+        task_definition:
+          family: nexus-learn-celery-worker
+          cpu: 1024
+          memory: 2048
+          execution_role_arn: arn:aws:iam::123456789012:role/nexus-learn-execution
+          containers:
+            - name: worker
+              image: nexus-learn-worker:latest
+              command: [celery, -A, config.celery, worker, "--queues=langgraph,embeddings"]
+              environment: {REDIS_PORT: 6379}
+              secrets:
+                CELERY_BROKER_URL: "arn:aws:secretsmanager:us-east-1:123456789012:secret:nexus-learn/redis-AbCdEf:url::"
+              stop_timeout: 120
+    tags: {Project: nexus-learn, Environment: dev, ManagedBy: ansible}
+
+- name: Drain and delete it
+  nexus_learn.aws.ecs_service:
+    cluster: nexus-learn-cluster
+    services: [{name: nexus-learn-celery-worker-service}]
+    tags: {Project: nexus-learn, Environment: dev, ManagedBy: ansible}
+    state: absent
+"""
+
+RETURN = r"""
+services:
+  description: The services by name, as they are (in check mode, as they would be). Empty with O(state=absent).
+  returned: success
+  type: dict
+  sample:
+    nexus-learn-celery-worker-service:
+      arn: arn:aws:ecs:us-east-1:123456789012:service/nexus-learn-cluster/nexus-learn-celery-worker-service
+      cluster_arn: arn:aws:ecs:us-east-1:123456789012:cluster/nexus-learn-cluster
+      status: ACTIVE
+      desired_count: 2
+      running_count: 2
+      family: nexus-learn-celery-worker
+      revision: 3
+      task_definition_arn: arn:aws:ecs:us-east-1:123456789012:task-definition/nexus-learn-celery-worker:3
+"""
+
+from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_service
+from ansible_collections.nexus_learn.aws.plugins.module_utils.doors import module_main
+
+SWITCH = ["ENABLED", "DISABLED"]
+
+EFS = {
+    "file_system_id": {"type": "str", "required": True},
+    "root_directory": {"type": "str"},
+    "transit_encryption": {"type": "str", "choices": SWITCH},
+    "transit_encryption_port": {"type": "int"},
+    "authorization_config": {
+        "type": "dict",
+        "options": {
+            "access_point_id": {"type": "str"},
+            "iam": {"type": "str", "choices": SWITCH},
+        },
+    },
+}
+
+CONTAINER = {
+    "name": {"type": "str", "required": True},
+    "image": {"type": "str", "required": True},
+    "essential": {"type": "bool"},
+    "entry_point": {"type": "list", "elements": "str"},
+    "command": {"type": "list", "elements": "str"},
+    "environment": {"type": "dict"},
+    "secrets": {"type": "dict", "no_log": False},  # ARNs, not values
+    "port_mappings": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "container_port": {"type": "int", "required": True},
+            "protocol": {"type": "str", "choices": ["tcp", "udp"]},
+            "name": {"type": "str"},
+        },
+    },
+    "health_check": {
+        "type": "dict",
+        "options": {
+            "command": {"type": "list", "elements": "str", "required": True},
+            "interval": {"type": "int"},
+            "timeout": {"type": "int"},
+            "retries": {"type": "int"},
+            "start_period": {"type": "int"},
+        },
+    },
+    "stop_timeout": {"type": "int"},
+    "start_timeout": {"type": "int"},
+    "depends_on": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "container_name": {"type": "str", "required": True},
+            "condition": {"type": "str", "required": True, "choices": ["START", "COMPLETE", "SUCCESS", "HEALTHY"]},
+        },
+    },
+    "log_configuration": {
+        "type": "dict",
+        "options": {
+            "log_driver": {"type": "str", "required": True, "choices": ["awslogs", "splunk", "awsfirelens"]},
+            "options": {"type": "dict"},
+        },
+    },
+    "linux_parameters": {"type": "dict", "options": {"init_process_enabled": {"type": "bool"}}},
+    "readonly_root_filesystem": {"type": "bool"},
+    "mount_points": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "source_volume": {"type": "str", "required": True},
+            "container_path": {"type": "str", "required": True},
+            "read_only": {"type": "bool"},
+        },
+    },
+    "user": {"type": "str"},
+    "working_directory": {"type": "str"},
+    "ulimits": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "soft_limit": {"type": "int", "required": True},
+            "hard_limit": {"type": "int", "required": True},
+        },
+    },
+    "cpu": {"type": "int"},
+    "memory": {"type": "int"},
+    "memory_reservation": {"type": "int"},
+}
+
+TASK_DEFINITION = {
+    "family": {"type": "str", "required": True},
+    "cpu": {"type": "str", "required": True},
+    "memory": {"type": "str", "required": True},
+    "execution_role_arn": {"type": "str"},
+    "task_role_arn": {"type": "str"},
+    "network_mode": {"type": "str", "choices": ["awsvpc", "bridge", "host", "none"], "default": "awsvpc"},
+    "requires_compatibilities": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["EC2", "FARGATE", "EXTERNAL", "MANAGED_INSTANCES"],
+        "default": ["FARGATE"],
+    },
+    "cpu_architecture": {"type": "str", "choices": ["X86_64", "ARM64"]},
+    "operating_system_family": {"type": "str"},
+    "ephemeral_storage_gib": {"type": "int"},
+    "volumes": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "efs_volume_configuration": {"type": "dict", "options": EFS},
+        },
+    },
+    "containers": {"type": "list", "elements": "dict", "required": True, "options": CONTAINER},
+}
+
+SERVICE = {
+    "name": {"type": "str", "required": True},
+    "desired_count": {"type": "int"},
+    "enforce_desired_count": {"type": "bool", "default": False},
+    "task_definition": {"type": "dict", "options": TASK_DEFINITION},
+    "launch_type": {"type": "str", "choices": ["FARGATE", "EC2", "EXTERNAL"]},
+    "capacity_provider_strategy": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "capacity_provider": {"type": "str", "required": True},
+            "weight": {"type": "int"},
+            "base": {"type": "int"},
+        },
+    },
+    "platform_version": {"type": "str"},
+    "subnets": {"type": "list", "elements": "str"},
+    "security_groups": {"type": "list", "elements": "str"},
+    "assign_public_ip": {"type": "bool"},
+    "load_balancers": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "target_group_arn": {"type": "str", "required": True},
+            "container_name": {"type": "str", "required": True},
+            "container_port": {"type": "int", "required": True},
+        },
+    },
+    "health_check_grace_period_seconds": {"type": "int"},
+    "minimum_healthy_percent": {"type": "int"},
+    "maximum_percent": {"type": "int"},
+    "circuit_breaker": {
+        "type": "dict",
+        "options": {
+            "enable": {"type": "bool", "required": True},
+            "rollback": {"type": "bool", "required": True},
+        },
+    },
+    "enable_execute_command": {"type": "bool"},
+    "propagate_tags": {"type": "str", "choices": ["SERVICE", "TASK_DEFINITION", "NONE"]},
+    "availability_zone_rebalancing": {"type": "str", "choices": SWITCH},
+}
+
+SPEC = {
+    "argument_spec": {
+        "cluster": {"type": "str", "required": True},
+        "services": {"type": "list", "elements": "dict", "required": True, "options": SERVICE},
+        "tags": {"type": "dict"},
+        "wait": {"type": "bool", "default": True},
+        "wait_timeout": {"type": "int", "default": 900},
+        "force": {"type": "bool", "default": False},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    }
+}
+
+
+def main():
+    module_main(ecs_service, SPEC)
+
+
+if __name__ == "__main__":
+    main()

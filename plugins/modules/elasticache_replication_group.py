@@ -1,0 +1,312 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+DOCUMENTATION = r"""
+module: elasticache_replication_group
+short_description: Manage a Redis or Valkey replication group on ElastiCache
+version_added: 1.0.0
+description:
+  - Creates a replication group with cluster mode disabled, as Celery needs it, with its subnet group, its parameter
+    group and a secret that holds its auth token and URL, and keeps every option that is given as it is given.
+  - The auth token is made by this module. It is in Secrets Manager alone, and in no result, diff or message.
+  - Changes that AWS takes only one after another are made in an order that works, each waited for. A run that was
+    interrupted is taken up where it was left.
+  - What AWS can change only with a new group is refused, with what would be lost.
+  - See U(https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_CreateReplicationGroup.html).
+author: Nexus Learn platform team
+options:
+  name:
+    description: Id of the replication group, 1 to 40 letters, digits and hyphens. AWS keeps it in lower case.
+    type: str
+    required: true
+  description:
+    description: Description. A new group without one gets its name.
+    type: str
+  engine:
+    description: Engine. AWS creates V(redis) when it is left out, and can turn redis into valkey, not back.
+    type: str
+    choices: [redis, valkey]
+  engine_version:
+    description:
+      - Version. V(7.0) means any patch of it, V(6.x) any minor version. It can be raised, not lowered.
+      - See U(https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/engine-versions.html).
+    type: str
+  node_type:
+    description: Node type, for example V(cache.t4g.micro). Required for a new group.
+    type: str
+  num_nodes:
+    description: The primary and its replicas together, 1 to 6. A new group without it has one node.
+    type: int
+  port:
+    description:
+      - Port, V(6379) when it is left out. Cannot be changed.
+      - Not compared where the endpoint is an address of 127.0.0.0/8, which the groups of an emulator share.
+    type: int
+  multi_az_enabled:
+    description: Keep nodes in more than one zone. Needs O(automatic_failover_enabled).
+    type: bool
+  automatic_failover_enabled:
+    description: Let a replica take over when the primary fails. Needs two nodes or more.
+    type: bool
+  subnet_group:
+    description: The subnet group, made and kept by this module. Another one cannot be given to a group that exists.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the subnet group.
+        type: str
+        required: true
+      description:
+        description: Description. A new subnet group without one gets its name.
+        type: str
+      subnet_ids:
+        description: Ids of its subnets, in any order, enforced whole.
+        type: list
+        elements: str
+  parameter_group:
+    description: The parameter group, made and kept by this module. One of AWS's own (V(default.redis7)) is only used.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the parameter group.
+        type: str
+        required: true
+      family:
+        description: Its family, for example V(redis7). Has to fit the engine version. Cannot be changed.
+        type: str
+      description:
+        description: Description. A new parameter group without one gets its name. Cannot be changed.
+        type: str
+      parameters:
+        description:
+          - Parameters, enforced whole. One that is set and not given is reset to the family's default.
+          - See U(https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/ParameterGroups.Engine.html).
+        type: dict
+  security_group_ids:
+    description: Ids of the security groups, in any order, enforced whole.
+    type: list
+    elements: str
+  at_rest_encryption_enabled:
+    description: Encrypt disks and snapshots. Cannot be changed.
+    type: bool
+  kms_key_id:
+    description: Id, alias or ARN of the KMS key for data at rest. Left out, AWS's own. Cannot be changed.
+    type: str
+  transit_encryption_enabled:
+    description:
+      - TLS. Can be turned on and off from Redis 7.0.5 on; both go through O(transit_encryption_mode=preferred).
+      - See U(https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/in-transit-encryption-enable.html).
+    type: bool
+  transit_encryption_mode:
+    description: V(preferred) takes TLS and plain connections, V(required), AWS's default, TLS alone.
+    type: str
+    choices: [preferred, required]
+  auth_token_enabled:
+    description:
+      - Demand a token of clients. Left out, one is demanded whenever there are TLS and O(auth_token_secret).
+      - Cannot be turned off again.
+    type: bool
+  auth_token_secret:
+    description:
+      - The secret that holds C(auth_token) and C(url). Keys that others have put there stay.
+      - C(url) is C(rediss://:<token>@<address>:<port>/0?ssl_cert_reqs=required), without TLS
+        C(redis://<address>:<port>/0), and follows the endpoint.
+      - A secret that is scheduled for deletion is restored. When the token is lost, a new one is added beside it.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the secret.
+        type: str
+        required: true
+      description:
+        description: Description.
+        type: str
+      kms_key_id:
+        description: Id, alias or ARN of the KMS key. Left out, C(aws/secretsmanager).
+        type: str
+      recovery_window_in_days:
+        description: Days for which O(state=absent) leaves the secret restorable, 7 to 30. V(0) deletes it at once.
+        type: int
+        default: 7
+  snapshot_retention_limit:
+    description: Days that a daily snapshot is kept, 0 (none are made) to 35.
+    type: int
+  snapshot_window:
+    description: When the daily snapshot is made, UTC, for example V(03:00-04:00).
+    type: str
+  preferred_maintenance_window:
+    description: When AWS may patch nodes, UTC, for example V(sun:04:30-sun:05:30).
+    type: str
+  auto_minor_version_upgrade:
+    description: Let AWS raise the patch version in the maintenance window.
+    type: bool
+  notification_topic_arn:
+    description: ARN of the SNS topic that gets the group's events. Empty turns notifications off.
+    type: str
+  tags:
+    description: Tags of group, subnet group, parameter group and secret, enforced whole. Left out, not touched.
+    type: dict
+  state:
+    description: Whether group, subnet group, parameter group and secret shall be there.
+    type: str
+    choices: [present, absent]
+    default: present
+  final_snapshot_identifier:
+    description: With O(state=absent), the name of a last snapshot. This or O(skip_final_snapshot) is required.
+    type: str
+  skip_final_snapshot:
+    description: With O(state=absent), lose the data.
+    type: bool
+    default: false
+  allow_replacement:
+    description:
+      - What AWS can change only with a new group is refused in any case, for all data would be lost.
+      - V(true) says in the refusal how to replace the group by hand.
+    type: bool
+    default: false
+  apply_immediately:
+    description:
+      - V(false) leaves a new node type and a new engine version to the maintenance window.
+      - Everything else is done at once.
+    type: bool
+    default: true
+  wait_timeout:
+    description: Seconds to wait for each step.
+    type: int
+    default: 3600
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+  - nexus_learn.aws.plan
+"""
+
+EXAMPLES = r"""
+- name: Redis for Celery
+  nexus_learn.aws.elasticache_replication_group:
+    name: nexus-learn-redis
+    description: Celery broker and results
+    engine: redis
+    engine_version: "7.0"
+    node_type: cache.t3.micro
+    num_nodes: 2
+    automatic_failover_enabled: true
+    multi_az_enabled: true
+    subnet_group: {name: nexus-learn-redis, subnet_ids: [subnet-0a, subnet-0b]}
+    parameter_group: {name: nexus-learn-redis7, family: redis7, parameters: {maxmemory-policy: noeviction}}
+    security_group_ids: [sg-0a]
+    at_rest_encryption_enabled: true
+    transit_encryption_enabled: true
+    auth_token_secret: {name: nexus-learn/redis}
+    tags: {Project: nexus-learn, Environment: dev, ManagedBy: ansible}
+
+- name: Delete it, and keep its data
+  nexus_learn.aws.elasticache_replication_group:
+    name: nexus-learn-redis
+    subnet_group: {name: nexus-learn-redis}
+    parameter_group: {name: nexus-learn-redis7}
+    auth_token_secret: {name: nexus-learn/redis}
+    tags: {Project: nexus-learn, Environment: dev}
+    state: absent
+    final_snapshot_identifier: nexus-learn-redis-final
+"""
+
+RETURN = r"""
+replication_group:
+  description: The group as it is (in check mode, as it would be); null when it is absent.
+  returned: success
+  type: dict
+  sample:
+    id: nexus-learn-redis
+    arn: arn:aws:elasticache:us-east-1:123456789012:replicationgroup:nexus-learn-redis
+    status: available
+    engine: redis
+    engine_version: 7.0.7
+    node_type: cache.t3.micro
+    num_nodes: 2
+    member_clusters: [nexus-learn-redis-001, nexus-learn-redis-002]
+    primary_endpoint: {address: master.nexus-learn-redis.abc123.use1.cache.amazonaws.com, port: 6379}
+    reader_endpoint: {address: replica.nexus-learn-redis.abc123.use1.cache.amazonaws.com, port: 6379}
+subnet_group:
+  description: The subnet group.
+  returned: success
+  type: dict
+parameter_group:
+  description: The parameter group with the parameters that were set.
+  returned: success
+  type: dict
+auth_token_secret_arn:
+  description: ARN of the secret; before it exists, without the six characters that end it.
+  returned: success
+  type: str
+"""
+
+from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_replication_group
+from ansible_collections.nexus_learn.aws.plugins.module_utils.doors import module_main
+
+SPEC = {
+    "argument_spec": {
+        "name": {"type": "str", "required": True},
+        "description": {"type": "str"},
+        "engine": {"type": "str", "choices": ["redis", "valkey"]},
+        "engine_version": {"type": "str"},
+        "node_type": {"type": "str"},
+        "num_nodes": {"type": "int"},
+        "port": {"type": "int"},
+        "multi_az_enabled": {"type": "bool"},
+        "automatic_failover_enabled": {"type": "bool"},
+        "subnet_group": {
+            "type": "dict",
+            "options": {
+                "name": {"type": "str", "required": True},
+                "description": {"type": "str"},
+                "subnet_ids": {"type": "list", "elements": "str"},
+            },
+        },
+        "parameter_group": {
+            "type": "dict",
+            "options": {
+                "name": {"type": "str", "required": True},
+                "family": {"type": "str"},
+                "description": {"type": "str"},
+                "parameters": {"type": "dict"},
+            },
+        },
+        "security_group_ids": {"type": "list", "elements": "str"},
+        "at_rest_encryption_enabled": {"type": "bool"},
+        "kms_key_id": {"type": "str"},
+        "transit_encryption_enabled": {"type": "bool"},
+        "transit_encryption_mode": {"type": "str", "choices": ["preferred", "required"]},
+        "auth_token_enabled": {"type": "bool"},
+        "auth_token_secret": {
+            "type": "dict",
+            "no_log": False,  # where the token is kept; the token itself is no option
+            "options": {
+                "name": {"type": "str", "required": True},
+                "description": {"type": "str"},
+                "kms_key_id": {"type": "str"},
+                "recovery_window_in_days": {"type": "int", "default": 7},
+            },
+        },
+        "snapshot_retention_limit": {"type": "int"},
+        "snapshot_window": {"type": "str"},
+        "preferred_maintenance_window": {"type": "str"},
+        "auto_minor_version_upgrade": {"type": "bool"},
+        "notification_topic_arn": {"type": "str"},
+        "tags": {"type": "dict"},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "final_snapshot_identifier": {"type": "str"},
+        "skip_final_snapshot": {"type": "bool", "default": False},
+        "allow_replacement": {"type": "bool", "default": False},
+        "apply_immediately": {"type": "bool", "default": True},
+        "wait_timeout": {"type": "int", "default": 3600},
+    }
+}
+
+
+def main():
+    module_main(elasticache_replication_group, SPEC)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Modules are called as Ansible calls them: through their argument spec and the engine, against a sandbox."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.nexus_learn.aws.plugins.module_utils import doors
+from botocore.client import BaseClient
+
+READS = ("Describe", "Get", "List", "BatchGet", "Head", "Assume")
+
+
+class Calls(list):
+    """The operations sent to AWS, in order, as ``(service, operation)``."""
+
+    @property
+    def writes(self) -> list[tuple[str, str]]:
+        return [call for call in self if not call[1].startswith(READS)]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Every AWS call that is made from here on in this test."""
+    made = Calls()
+    original = BaseClient._make_api_call
+
+    def record(self, operation, arguments):
+        made.append((self.meta.service_model.service_name, operation))
+        return original(self, operation, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", record)
+    return made
+
+
+@pytest.fixture
+def module(sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """``module("ecs_cluster", {...}, check=True)`` -> the module's result; fails the test if it failed.
+
+    With ``expect_failure=True`` it returns the failed result instead.
+    """
+    monkeypatch.setenv("AWS_ENDPOINT_URL", sandbox.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "sandbox")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sandbox")
+
+    def call(name: str, args: dict[str, Any], *, check: bool = False, expect_failure: bool = False) -> dict[str, Any]:
+        package = "ansible_collections.nexus_learn.aws.plugins"
+        aggregate = importlib.import_module(f"{package}.module_utils.{name}")
+        spec = importlib.import_module(f"{package}.modules.{name}").SPEC
+        validation = ArgumentSpecValidator(**doors.full_spec(spec)).validate({"region": "us-east-1", **args})
+        assert validation.error_messages == []
+        result = doors.enter(aggregate, validation.validated_parameters, check_mode=check, say=print)
+        if expect_failure:
+            assert result.get("failed"), f"{name} was expected to fail: {result}"
+        else:
+            assert not result.get("failed"), result.get("msg")
+        return result
+
+    return call
+
+
+@pytest.fixture
+def quartet(module, calls) -> Callable[..., dict[str, Any]]:
+    """Check, run, run again, check again: what check predicts is what run changes, and then there is nothing left."""
+
+    def run(name: str, args: dict[str, Any]) -> dict[str, Any]:
+        calls.clear()
+        foretold = module(name, args, check=True)
+        assert calls.writes == []
+        done = module(name, args)
+        assert [(c["resource"], c["action"], c["path"]) for c in foretold["changes"]] == [
+            (c["resource"], c["action"], c["path"]) for c in done["changes"]
+        ]
+        calls.clear()
+        again = module(name, args)
+        assert again["changes"] == []
+        assert calls.writes == []
+        assert module(name, args, check=True)["changes"] == []
+        assert set(foretold) == set(done) == set(again), "check mode returns the same shape"
+        return done
+
+    return run

@@ -1,0 +1,188 @@
+"""Deployments that do not come true: the message tells why, the old version serves on, the next run tries again."""
+
+import pytest
+from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout
+from ecs_examples import LOOP, Stack
+
+CRASH = "echo before the end; echo cannot find the broker >&2; exit 3"
+
+
+@pytest.fixture(scope="module")
+def stack(sandbox):
+    return Stack(sandbox)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(ecs_rollout, "PAUSE", 0.1)
+
+
+def container(args):
+    return args["services"][0]["task_definition"]["containers"][0]
+
+
+def crash_on_start(args):
+    container(args)["command"] = ["sh", "-c", CRASH]
+
+
+def crash_after_a_second(args):
+    container(args)["command"] = ["sh", "-c", f"sleep 1; {CRASH}"]
+
+
+def never_healthy(args):
+    container(args)["command"] = ["sh", "-c", f"echo cannot find the broker; {LOOP}"]
+    container(args)["health_check"] = {"command": ["CMD-SHELL", "exit 1"], "interval": 5, "timeout": 2, "retries": 1}
+
+
+def image_missing(args):
+    container(args)["image"] = "nexus-learn-worker:missing"
+
+
+def secret_missing(args):
+    container(args)["secrets"] = {"TOKEN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:nobody-AbCdEf"}
+
+
+CASES = {
+    crash_on_start: ["exit code 3", "cannot find the broker", "EssentialContainerExited"],
+    crash_after_a_second: ["exit code 3", "cannot find the broker"],
+    never_healthy: ["failed container health checks", "health UNHEALTHY", "cannot find the broker"],
+    image_missing: ["CannotPullContainerError", "nexus-learn-worker:missing"],
+    secret_missing: ["nobody-AbCdEf", "ResourceInitializationError"],
+}
+
+
+@pytest.fixture(scope="module")
+def deployed():
+    return {}
+
+
+# The circuit breaker wants three failures; where each takes seconds they come from three tasks at once.
+COUNT = {never_healthy: 3}
+
+
+def name_of(breaking):
+    return breaking.__name__.replace("_", "-")
+
+
+@pytest.fixture
+def broken(module, stack, deployed):
+    """The arguments and the message of one roll-out of six services, five of which break; made once."""
+    if not deployed:
+        services = {
+            name_of(breaking): stack.service(name_of(breaking), desired_count=COUNT.get(breaking, 1))
+            for breaking in CASES
+        }
+        args = stack.args(*services.values(), stack.service("fine"))
+        module("ecs_service", args)
+        deployed["tasks"] = {name: running(stack, name) for name in services}
+        for service, breaking in zip(args["services"], CASES, strict=False):
+            breaking({"services": [service]})
+        args["services"][-1]["task_definition"]["containers"][0]["environment"]["A"] = "2"
+        deployed |= {"args": args, "message": module("ecs_service", args, expect_failure=True)["msg"]}
+    return deployed
+
+
+def running(stack, name):
+    return sorted(stack.ecs.list_tasks(cluster=stack.cluster, serviceName=name)["taskArns"])
+
+
+@pytest.mark.parametrize("breaking", CASES, ids=name_of)
+def test_the_failure_is_told_and_the_old_version_serves_on(module, stack, broken, breaking):
+    name = name_of(breaking)
+    family = f"{stack.cluster}-{name}"
+    account = next(part for part in broken["message"].split("\nservice ") if part.startswith(f"{name}: "))
+    for part in CASES[breaking]:
+        assert part in account
+    assert f"of {family}:2 failed" in account
+    count = COUNT.get(breaking, 1)
+    assert f"serving now: {family}:1 ({count} of {count} tasks)" in account
+    assert running(stack, name) == broken["tasks"][name], "no old task was stopped"
+
+    # ECS rolled back, so the next run sees the difference, and takes the revision that is there
+    foretold = module("ecs_service", broken["args"], check=True)
+    assert foretold["changed"]
+    assert foretold["services"][name]["revision"] == 2
+
+
+def test_the_others_are_through(stack, broken):
+    assert broken["message"].startswith("5 of 6 services")
+    assert "run the same command again" in broken["message"]
+    assert "service fine" not in broken["message"]
+    assert stack.describe("fine")["taskDefinition"].endswith("fine:2")
+
+
+def test_the_next_run_tries_again_with_the_same_revision(module, stack, tmp_path):
+    """The cause lies outside the task definition: nothing differs, and yet there is something to do."""
+    flag = tmp_path / "there"
+    script = f"test -e {flag} || exit 4; {LOOP}"
+    args = stack.args(stack.service("retry"))
+    module("ecs_service", args)
+    container(args)["command"] = ["sh", "-c", script]
+    # one whose new version fails, and one whose very first deployment does
+    args["services"].append(stack.service("first", script))
+    message = module("ecs_service", args, expect_failure=True)["msg"]
+    assert message.count("exit code 4") == 2
+    assert "serving now: nothing" in message
+    assert f"serving now: {stack.cluster}-retry:1" in message
+
+    flag.touch()
+    changes = module("ecs_service", args, check=True)["changes"]
+    assert [(c["path"], c["before"]) for c in changes if c["resource"] == "service first"] == [("rollout", "FAILED")]
+    result = module("ecs_service", args)
+    assert result["services"]["retry"]["revision"] == stack.revisions("retry") == 2
+    assert result["services"]["first"]["revision"] == stack.revisions("first") == 1
+    assert module("ecs_service", args)["changes"] == []
+
+
+def test_a_timeout_says_where_things_stand(module, stack):
+    args = stack.args(stack.service("slow", circuit_breaker={"enable": False, "rollback": False}))
+    module("ecs_service", args)
+    container(args)["command"] = ["sh", "-c", CRASH]
+    message = module("ecs_service", {**args, "wait_timeout": 3}, expect_failure=True)["msg"]
+    assert "not finished after 3 s (wait_timeout)" in message
+    assert "exit code 3" in message
+    assert f"{stack.cluster}-slow:1" in message
+
+
+def test_somebody_elses_deployment_is_not_taken_for_ours(module, stack, monkeypatch):
+    args = stack.args(stack.service("overtaken"))
+    module("ecs_service", args)
+    container(args)["environment"]["A"] = "2"
+    original = ecs_rollout.follow
+
+    def follow(*given, **named):
+        stack.ecs.update_service(
+            cluster=stack.cluster, service="overtaken", taskDefinition=f"{stack.cluster}-overtaken:1"
+        )
+        return original(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ecs_rollout, "follow", follow)
+        message = module("ecs_service", args, expect_failure=True)["msg"]
+    assert "was overtaken" in message
+    assert f"{stack.cluster}-overtaken:1 took its place" in message
+
+
+REFUSALS = {
+    "cpu and memory": (lambda s: s["task_definition"].update(cpu="256", memory="4096"), "cpu 256 with memory 4096"),
+    "subnets": (lambda s: s.update(subnets=["subnet-0000"]), "Check subnets"),
+    "security groups": (lambda s: s.update(security_groups=["sg-0000"]), "Check security_groups"),
+    "target group": (
+        lambda s: s.update(
+            load_balancers=[{"target_group_arn": "arn:none", "container_name": "main", "container_port": 8000}]
+        ),
+        "Check load_balancers",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_what_aws_refuses_names_the_option(module, stack, what):
+    change, hint = REFUSALS[what]
+    service = stack.service(
+        what.replace(" ", "-"), desired_count=0, container={"port_mappings": [{"container_port": 8000}]}
+    )
+    change(service)
+    message = module("ecs_service", stack.args(service), expect_failure=True)["msg"]
+    assert hint in message
+    assert f"service {what.replace(' ', '-')}: " in message

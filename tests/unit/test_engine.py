@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.nexus_learn.aws.plugins.module_utils import engine
+from hypothesis import given
+from hypothesis import strategies as st
+
+scalars = st.one_of(st.integers(0, 5), st.sampled_from(["a", "b"]), st.none(), st.lists(st.integers(0, 2), max_size=2))
+documents = st.dictionaries(
+    st.sampled_from("abcd"),
+    st.one_of(scalars, st.dictionaries(st.sampled_from("xyz"), scalars, max_size=3)),
+    max_size=4,
+)
+
+
+@given(before=documents, after=documents)
+def test_what_is_predicted_has_no_difference_left(before, after):
+    assert list(engine.differences(engine.predicted(before, after), after)) == []
+
+
+@given(before=documents, after=documents)
+def test_what_is_left_out_is_not_looked_at(before, after):
+    assert {path.split(".")[0] for path, _, _ in engine.differences(before, after)} <= set(after)
+
+
+@given(before=documents, after=documents)
+def test_a_difference_tells_the_truth(before, after):
+    for path, old, new in engine.differences(before, after):
+        at_before, at_after = before, after
+        for key in path.split("."):
+            at_before = at_before.get(key) if isinstance(at_before, dict) else None
+            at_after = at_after[key]
+        assert (old, new) == (at_before, at_after)
+        assert old != new
+
+
+@given(
+    before=st.dictionaries(st.sampled_from("abc"), st.integers(0, 2)),
+    after=st.dictionaries(st.sampled_from("abc"), st.integers(0, 2)),
+)
+def test_exact_mappings_are_enforced_whole(before, after):
+    changed = {path for path, _, _ in engine.differences(before, engine.Exact(after))}
+    assert changed == {key for key in {*before, *after} if before.get(key) != after.get(key)}
+
+
+def test_impacts_mark_the_field_and_what_is_below_it():
+    changes = engine.update(
+        "service x", {"a": {"b": 1}, "ab": 1}, {"a": {"b": 2}, "ab": 2}, {"a": (engine.DISRUPTIVE, "restarts")}
+    )
+    assert [(c.path, c.impact, c.note) for c in changes] == [("a.b", "disruptive", "restarts"), ("ab", "in-place", "")]
+
+
+OURS = {"Project": "p", "Environment": "dev", "ManagedBy": "ansible"}
+
+
+@pytest.mark.parametrize(
+    "theirs", [{}, {"Project": "p"}, {"Project": "p", "Environment": "prod"}, {"Project": "q", "Environment": "dev"}]
+)
+def test_a_resource_of_another_stack_is_refused(theirs):
+    with pytest.raises(engine.Refused, match="name_prefix"):
+        engine.refuse_foreign("cluster x", theirs, OURS)
+
+
+def test_a_resource_of_this_stack_is_not():
+    engine.refuse_foreign("cluster x", {"Project": "p", "Environment": "dev", "extra": "1"}, OURS)
+    engine.refuse_foreign("cluster x", {}, None)
+
+
+def test_diff_is_json_and_has_one_entry_per_resource():
+    changes = [
+        engine.create("a", {"x": 1}),
+        *engine.update("b", {"x": 1, "y": 1}, {"x": 2, "y": 2}),
+        engine.delete("c", {"z": 1}),
+    ]
+    assert json.loads(json.dumps(engine.diff(changes))) == {
+        "before": {"b": {"x": 1, "y": 1}, "c": {"z": 1}},
+        "after": {"a": {"x": 1}, "b": {"x": 2, "y": 2}},
+    }

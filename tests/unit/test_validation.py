@@ -1,0 +1,115 @@
+"""The inventory's checks: what AWS would refuse is refused before anything is touched, naming the variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.nexus_learn.aws.plugins.module_utils import validation
+from hypothesis import given
+from hypothesis import strategies as st
+
+ROOT = Path(__file__).resolve().parents[2]
+REGIONS = ["us-east-1", "eu-central-1"]
+
+
+def inventory(name: str = "dev", **changes: Any) -> dict[str, Any]:
+    values = yaml.safe_load((ROOT / f"inventories/{name}/group_vars/all/main.yml").read_text())
+    return {**values, **changes}
+
+
+def errors(**changes: Any) -> list[str]:
+    return validation.errors(inventory(**changes), REGIONS)
+
+
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_the_inventories_of_the_repository_are_valid(name):
+    assert validation.errors(inventory(name), REGIONS) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"redis_node_type": "cache.t9.huge"}, ["redis_node_type", "cache.t9.huge", "cache.t3.micro"]),
+        ({"redis_version": "5.0"}, ["redis_version", "5.0", "7.1, 7.0, 6.2, 6.0"]),
+        ({"redis_version": "7.0", "redis_engine": "valkey"}, ["redis_version", "7.0", "8.1"]),
+        ({"redis_engine": "memcached"}, ["redis_engine", "memcached", "valkey"]),
+        ({"redis_num_nodes": 7}, ["redis_num_nodes", "7", "1 to 6"]),
+        ({"redis_num_nodes": "many"}, ["redis_num_nodes", "many", "int"]),
+        ({"redis_snapshot_retention_limit": 36}, ["redis_snapshot_retention_limit", "36", "0 to 35"]),
+        ({"redis_automatic_failover_enabled": True}, ["redis_automatic_failover_enabled", "redis_num_nodes", "2 to 6"]),
+        (
+            {"redis_multi_az_enabled": True, "redis_num_nodes": 2},
+            ["redis_multi_az_enabled", "redis_automatic_failover_enabled"],
+        ),
+        (
+            {"elasticache_transit_encryption_enabled": False},
+            ["elasticache_auth_token_enabled", "elasticache_transit_encryption_enabled", "TLS"],
+        ),
+        ({"celery_cpu": 1000}, ["celery_cpu", "1000", "256, 512, 1024"]),
+        ({"celery_memory": 1024}, ["celery_memory", "1024", "2048"]),
+        ({"ecs_celery_beat_cpu": 256, "ecs_celery_beat_memory": 4096}, ["ecs_celery_beat_memory", "512, 1024, 2048"]),
+        ({"celery_desired_count": 9}, ["celery_desired_count", "9", "1 to 5"]),
+        ({"celery_min_count": 6}, ["celery_min_count", "6", "celery_max_count"]),
+        ({"celery_concurrency": 0}, ["celery_concurrency", "0", "1 or more"]),
+        ({"celery_queues": []}, ["celery_queues", "empty"]),
+        ({"celery_queues": ["a,b"]}, ["celery_queues", "a,b"]),
+        ({"aws_region": "us-est-1"}, ["aws_region", "us-est-1", "us-east-1"]),
+        ({"name_prefix": "Nexus Learn"}, ["name_prefix", "Nexus Learn", "lower-case"]),
+        ({"redis_node_type": None}, ["redis_node_type", "group_vars"]),
+        (
+            {
+                "celery_services": [
+                    {"name": "fast", "queues": ["langgraph"]},
+                    {"name": "fast", "queues": ["embeddings"]},
+                ]
+            },
+            ["celery_services", "fast", "twice"],
+        ),
+        (
+            {"celery_services": [{"name": "fast", "queues": ["langgraph"], "desired_count": 50}]},
+            ["celery_services[fast].desired_count", "50", "1 to 5"],
+        ),
+        ({"celery_services": [{"name": "backend", "queues": ["x"]}]}, ["celery_services[backend].name"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(changes, words):
+    found = errors(**changes)
+    assert len(found) == 1, found
+    for word in words:
+        assert word in found[0]
+
+
+def test_several_errors_are_told_at_once():
+    assert len(errors(redis_node_type="x", celery_concurrency=0, aws_region="nowhere")) == 3
+
+
+@given(low=st.integers(-2, 12), desired=st.integers(-2, 12), high=st.integers(-2, 12))
+def test_counts_are_right_exactly_when_they_are_in_order(low, desired, high):
+    found = errors(celery_min_count=low, celery_desired_count=desired, celery_max_count=high)
+    assert (found == []) == (0 <= low <= desired <= high and high >= 1)
+
+
+@given(nodes=st.integers(0, 8), failover=st.booleans(), multi_az=st.booleans())
+def test_failover_and_multi_az_need_what_aws_says(nodes, failover, multi_az):
+    found = errors(redis_num_nodes=nodes, redis_automatic_failover_enabled=failover, redis_multi_az_enabled=multi_az)
+    allowed = 1 <= nodes <= 6 and (not failover or nodes >= 2) and (not multi_az or failover)
+    assert (found == []) == allowed
+
+
+@given(cpu=st.sampled_from([128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768]), gib=st.integers(0, 130))
+def test_fargate_pairs(cpu, gib):
+    # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
+    allowed = {
+        256: gib in (1, 2),
+        512: 1 <= gib <= 4,
+        1024: 2 <= gib <= 8,
+        2048: 4 <= gib <= 16,
+        4096: 8 <= gib <= 30,
+        8192: 16 <= gib <= 60 and gib % 4 == 0,
+        16384: 32 <= gib <= 120 and gib % 8 == 0,
+    }.get(cpu, False)
+    assert (errors(celery_cpu=cpu, celery_memory=gib * 1024) == []) == allowed
