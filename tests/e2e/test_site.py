@@ -1,0 +1,182 @@
+"""The life of the dev stack: foretold, interrupted, deployed, changed by hand, mended, destroyed. In this order."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import urllib.request
+
+import pytest
+
+SITE = ("site.yml", "-i", "inventories/dev")
+ROLE_TAGS = [
+    "network",
+    "elasticache",
+    "ecs_cluster",
+    "observability",
+    "ecs_backend",
+    "ecs_celery_worker",
+    "ecs_celery_beat",
+    "autoscaling",
+]
+READS = ("Describe", "Get", "List", "BatchGet", "Head")
+
+
+class Wire:
+    """What reaches the sandbox's AWS API, seen there (moto's request recorder) and not where it is sent."""
+
+    def __init__(self, sandbox):
+        self.endpoint = sandbox.endpoint
+
+    def _post(self, action: str) -> None:
+        request = urllib.request.Request(f"{self.endpoint}/moto-api/recorder/{action}", method="POST")
+        urllib.request.urlopen(request, timeout=10).close()
+
+    def __enter__(self):
+        self._post("reset-recording")
+        self._post("start-recording")
+        return self
+
+    def __exit__(self, *error):
+        self._post("stop-recording")
+
+    @property
+    def operations(self) -> list[str]:
+        with urllib.request.urlopen(f"{self.endpoint}/moto-api/recorder/download-recording", timeout=10) as response:
+            requests = [json.loads(line) for line in response.read().decode().splitlines() if line]
+        names = []
+        for request in requests:
+            # the sandbox's own tasks call it too
+            if "nexus_learn.aws" not in request["headers"].get("User-Agent", ""):
+                continue
+            target = request["headers"].get("X-Amz-Target")
+            body = request.get("body") or ""
+            if request.get("body_encoded"):
+                body = base64.b64decode(body).decode(errors="replace")
+            names.append(target.split(".")[-1] if target else re.search(r"Action=(\w+)", body).group(1))
+        return names
+
+    @property
+    def writes(self) -> list[str]:
+        return [name for name in self.operations if not name.startswith(READS)]
+
+
+@pytest.fixture(scope="module")
+def url(console):
+    balancers = console.sandbox.client("elbv2").describe_load_balancers(Names=["nexus-learn-alb"])["LoadBalancers"]
+    return f"http://{balancers[0]['DNSName']}"
+
+
+@pytest.fixture(scope="module")
+def foretold(console) -> list[str]:
+    with Wire(console.sandbox) as wire:
+        run = console.playbook(*SITE, "--check", "--diff")
+    assert wire.operations
+    assert wire.writes == []
+    return run.changed_tasks
+
+
+def test_check_on_an_empty_account_runs_to_the_end_and_writes_nothing(foretold):
+    assert len(foretold) >= 10
+
+
+def test_a_run_stopped_by_ctrl_c_is_taken_up_by_the_next(console, foretold):
+    console.interrupted(*SITE, after="TASK [elasticache : replication_group")
+    run = console.playbook(*SITE)
+    assert set(run.changed_tasks) <= set(foretold), "nothing changes that was not foretold"
+    groups = console.sandbox.client("elasticache").describe_replication_groups()["ReplicationGroups"]
+    assert [group["ReplicationGroupId"] for group in groups] == ["nexus-learn-redis"]
+    vpcs = console.sandbox.client("ec2").describe_vpcs(Filters=[{"Name": "tag:Project", "Values": ["nexus-learn"]}])
+    assert len(vpcs["Vpcs"]) == 1
+
+
+def test_the_question_is_answered(console, url):
+    task = console.ask(url, "What does an index do for a query?")
+    assert task["state"] == "SUCCESS"
+    assert task["result"]
+
+
+def test_the_sandbox_stays_small(console, url):
+    assert console.sandbox.status()["memory_mb"] < 300
+
+
+def test_a_second_run_changes_nothing_and_makes_no_write_call(console):
+    with Wire(console.sandbox) as wire:
+        run = console.playbook(*SITE)
+    assert run.changed == 0
+    assert wire.operations
+    assert wire.writes == []
+
+
+@pytest.mark.parametrize("tag", ROLE_TAGS)
+def test_each_role_alone_on_a_deployed_stack(console, tag):
+    assert console.playbook(*SITE, "--tags", tag).changed == 0
+
+
+def test_a_tag_changes_its_own_role_only(console):
+    run = console.playbook(*SITE, "--tags", "autoscaling", "-e", "celery_max_count=7", "-e", "redis_num_nodes=2")
+    assert run.changed_tasks == ["autoscaling : Create or update targets and policies"]
+    console.playbook(*SITE, "--tags", "autoscaling")
+
+
+def test_outputs(console, url):
+    run = console.playbook("playbooks/outputs.yml", "-i", "inventories/dev", "-e", "output=backend_url")
+    assert url in run.output
+    run = console.playbook("playbooks/outputs.yml", "-i", "inventories/dev", "-e", "output=nonsense", succeeds=False)
+    assert "There is no output nonsense; there are: redis_endpoint" in run.text
+
+
+def test_outputs_as_a_json_file(console, tmp_path):
+    file = tmp_path / "outputs.json"
+    console.playbook(
+        "playbooks/outputs.yml", "-i", "inventories/dev", "-e", "output_format=json", "-e", f"output_file={file}"
+    )
+    outputs = json.loads(file.read_text())
+    assert outputs["celery_worker_service_name"] == "nexus-learn-celery-worker-service"
+    assert outputs["redis_url"] == f"rediss://{outputs['redis_endpoint']}:{outputs['redis_port']}/0"
+
+
+def test_the_auth_token_is_in_no_output(console):
+    secret = console.sandbox.client("secretsmanager").get_secret_value(SecretId="nexus-learn/redis")["SecretString"]
+    token = json.loads(secret)["auth_token"]
+    run = console.playbook(*SITE, "--check", "--diff", "-vvv", "-e", "redis_node_type=cache.t3.small")
+    assert run.changed == 1
+    assert token not in run.output
+
+
+def test_a_stack_of_the_same_name_is_refused(console):
+    run = console.playbook(*SITE, "-e", "environment_name=staging", succeeds=False)
+    assert "belongs to somebody else" in run.text
+    assert "name_prefix" in run.text
+
+
+def test_prod_is_foretold_beside_dev(console):
+    assert console.playbook("site.yml", "-i", "inventories/prod", "--check").changed >= 10
+
+
+def test_destroy_asks_for_the_name(console, url):
+    run = console.playbook(
+        "playbooks/destroy.yml", "-i", "inventories/dev", "-e", "stack=something-else", succeeds=False
+    )
+    assert "You typed something-else; this inventory's stack is nexus-learn" in run.text
+    assert console.ask(url, "Are you still there?")["state"] == "SUCCESS"
+
+
+def test_destroy_leaves_nothing_but_the_final_snapshot(console):
+    destroy = ("playbooks/destroy.yml", "-i", "inventories/dev", "-e", "stack=nexus-learn")
+    foretold = console.playbook(*destroy, "--check")
+    assert console.playbook(*destroy).changed_tasks == foretold.changed_tasks
+    client = console.sandbox.client
+    mine = [{"Name": "tag:Project", "Values": ["nexus-learn"]}]
+    assert client("ec2").describe_vpcs(Filters=mine)["Vpcs"] == []
+    assert client("ec2").describe_security_groups(Filters=mine)["SecurityGroups"] == []
+    assert client("elasticache").describe_replication_groups()["ReplicationGroups"] == []
+    assert client("elbv2").describe_load_balancers()["LoadBalancers"] == []
+    assert client("iam").list_roles()["Roles"] == []
+    assert client("logs").describe_log_groups()["logGroups"] == []
+    assert console.sandbox.status()["services"] == []
+    snapshots = client("elasticache").describe_snapshots()["Snapshots"]
+    assert [snapshot["ReplicationGroupId"] for snapshot in snapshots] == ["nexus-learn-redis"]
+
+    assert console.playbook(*destroy).changed == 0, "a second run is clean"
