@@ -162,7 +162,7 @@ def test_failover_moves_the_primary_and_a_writer_recovers(groups, replicated):
         assert after[name] == endpoints[name]
     returned = groups.redis(replicated, old, password=TOKEN)
     assert returned.role()[0] == b"slave"
-    assert returned.get("counter") == b"8"
+    assert wait(lambda: returned.get("counter") == b"8")  # replication is asynchronous, also after the failover
     completed = f"Failover from primary node {old} to replica node {new} completed"
     events = groups.messages("replication-group", replicated)
     assert events[-2:] == ["Test Failover API called for node group 0001", completed]
