@@ -1036,11 +1036,20 @@ def _predicted_group(params: Mapping, current: Mapping) -> dict[str, Any]:
 
 def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
     if params["state"] == "absent":
-        return dict.fromkeys(("replication_group", "subnet_group", "parameter_group", "auth_token_secret_arn"))
+        return dict.fromkeys(
+            (
+                "replication_group",
+                "subnet_group",
+                "parameter_group",
+                "auth_token_secret_arn",
+                "auth_token_secret_kms_key_arn",
+            )
+        )
     inner = ("final_snapshot_exists", "scheduled", "auth_token_changed", "auth_token_in_motion", "auth_token_enabled")
     group = {key: value for key, value in _predicted_group(params, current).items() if key not in inner}
-    option, arn = params["auth_token_secret"], None
+    option, arn, key = params["auth_token_secret"], None, None
     if option:
+        key = option["kms_key_id"] and current["keys"].get(option["kms_key_id"], option["kms_key_id"])
         # six characters that Secrets Manager chooses end the ARN
         new = aws.arn("secretsmanager", f"secret:{option['name']}-{unknown('ARN suffix of secret', option['name'])}")
         arn = current["secret"]["arn"] if current["secret"] else new
@@ -1065,4 +1074,5 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
             **predicted(current["parameter_group"] or {}, _parameter_fields(params)),
         },
         "auth_token_secret_arn": arn,
+        "auth_token_secret_kms_key_arn": key,
     }

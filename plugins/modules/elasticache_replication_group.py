@@ -239,6 +239,12 @@ auth_token_secret_arn:
   description: ARN of the secret; before it exists, without the six characters that end it.
   returned: success
   type: str
+auth_token_secret_kms_key_arn:
+  description:
+    - ARN of the key given as O(auth_token_secret.kms_key_id), which whoever reads the secret must be allowed to use;
+      null without one.
+  returned: success
+  type: str
 """
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_replication_group

@@ -155,6 +155,17 @@ def test_prod_is_foretold_beside_dev(console):
     assert console.playbook("site.yml", "-i", "inventories/prod", "--check").changed >= 10
 
 
+def test_tasks_may_use_the_key_that_encrypts_their_secret(console):
+    kms = console.sandbox.client("kms")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    kms.create_alias(AliasName="alias/redis", TargetKeyId=key)
+    run = console.playbook(
+        "site.yml", "-i", "inventories/prod", "--check", "--diff", "-e", "elasticache_kms_key_id=alias/redis"
+    )
+    # by its ARN, for a policy does not take an alias: once for each of backend, worker and beat
+    assert len(re.findall(rf"kms:Decrypt.{{0,80}}?{key}", run.text)) == 3
+
+
 def test_destroy_asks_for_the_name(console, url):
     run = console.playbook(
         "playbooks/destroy.yml", "-i", "inventories/dev", "-e", "stack=something-else", succeeds=False
