@@ -17,6 +17,7 @@ from typing import Any
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together, wait_until
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
+    GATHERED,
     Change,
     Exact,
     Refused,
@@ -380,6 +381,9 @@ def wait(aws: Aws, params: Mapping, say: Say) -> None:
 
 
 def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
+    if params["state"] == GATHERED:
+        return {"security_groups": {name: _visible(there) for name, there in current.items()}}
+
     def one(group: Mapping) -> dict[str, Any]:
         there = current.get(group["name"])
         known = _visible(there) if there else {"id": unknown("security group", group["name"])}

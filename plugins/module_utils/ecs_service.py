@@ -32,6 +32,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_cluster import
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
     IN_PLACE,
+    OWNER_TAGS,
     Change,
     Exact,
     Failed,
@@ -268,7 +269,7 @@ def _refuse_incomplete(label: str, item: Mapping, there: Mapping | None) -> None
 
 def _refuse_foreign_family(item: Mapping, latest: Mapping | None, tags: Mapping | None) -> None:
     # a revision without owner tags may be one that somebody registered by hand in our family: that is drift
-    if latest is not None and {"Project", "Environment"} & set(latest["tags"]):
+    if latest is not None and set(OWNER_TAGS) & set(latest["tags"]):
         refuse_foreign(f"task definition family {item['task_definition']['family']}", latest["tags"], tags)
 
 

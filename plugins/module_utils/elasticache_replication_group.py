@@ -27,6 +27,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, er
 from ansible_collections.nexus_learn.aws.plugins.module_utils.elasticache_secret import HIDDEN, NEW
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
+    GATHERED,
     IN_PLACE,
     Change,
     Exact,
@@ -1020,7 +1021,10 @@ def wait(aws: Aws, params: Mapping, say: Say) -> None:
 
 
 def _predicted_group(params: Mapping, current: Mapping) -> dict[str, Any]:
-    name, there, wanted = _name(params), current["replication_group"], desired_group(params, current)
+    name, there = _name(params), current["replication_group"]
+    if params["state"] == GATHERED:
+        return there or {"status": None}
+    wanted = desired_group(params, current)
     if there is not None and "primary_endpoint" in there:
         return predicted(there, wanted)
     port = params["port"] or DEFAULT_PORT
@@ -1034,6 +1038,18 @@ def _predicted_group(params: Mapping, current: Mapping) -> dict[str, Any]:
     }
 
 
+def _predicted(params: Mapping, there: Mapping | None, wanted: Callable[[Mapping], dict]) -> dict[str, Any]:
+    return predicted(there or {}, {} if params["state"] == GATHERED else wanted(params))
+
+
+def _secret_version(params: Mapping, current: Mapping) -> str | None:
+    """The version that tasks which start now are given; not to be known where a change of the value is planned."""
+    changes = [] if params["state"] == GATHERED else [*_plan_secret(params, current), *_plan_group(params, current)]
+    if any(change.action == "create" or change.path.startswith(("value.", "auth_token")) for change in changes):
+        return unknown("version of secret", params["auth_token_secret"]["name"])
+    return (current["secret"] or {}).get("version")
+
+
 def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
     if params["state"] == "absent":
         return dict.fromkeys(
@@ -1043,12 +1059,14 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
                 "parameter_group",
                 "auth_token_secret_arn",
                 "auth_token_secret_kms_key_arn",
+                "auth_token_secret_version_id",
             )
         )
     inner = ("final_snapshot_exists", "scheduled", "auth_token_changed", "auth_token_in_motion", "auth_token_enabled")
     group = {key: value for key, value in _predicted_group(params, current).items() if key not in inner}
-    option, arn, key = params["auth_token_secret"], None, None
+    option, arn, key, version = params["auth_token_secret"], None, None, None
     if option:
+        version = _secret_version(params, current)
         key = option["kms_key_id"] and current["keys"].get(option["kms_key_id"], option["kms_key_id"])
         # six characters that Secrets Manager chooses end the ARN
         new = aws.arn("secretsmanager", f"secret:{option['name']}-{unknown('ARN suffix of secret', option['name'])}")
@@ -1057,7 +1075,7 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
         "replication_group": {
             "id": _name(params),
             "arn": _arn(aws, "replicationgroup", params),
-            "auth_token_enabled": wants_token(params, current)
+            "auth_token_enabled": (params["state"] != GATHERED and wants_token(params, current))
             or bool((current["replication_group"] or {}).get("auth_token_enabled")),
             **group,
         },
@@ -1065,14 +1083,15 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
         and {
             "name": _name(params["subnet_group"]),
             "arn": _arn(aws, "subnetgroup", params["subnet_group"]),
-            **predicted(current["subnet_group"] or {}, _subnet_fields(params)),
+            **_predicted(params, current["subnet_group"], _subnet_fields),
         },
         "parameter_group": params["parameter_group"]
         and {
             "name": _name(params["parameter_group"]),
             "arn": _arn(aws, "parametergroup", params["parameter_group"]),
-            **predicted(current["parameter_group"] or {}, _parameter_fields(params)),
+            **_predicted(params, current["parameter_group"], _parameter_fields),
         },
         "auth_token_secret_arn": arn,
         "auth_token_secret_kms_key_arn": key,
+        "auth_token_secret_version_id": version,
     }

@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together, wait_until
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
+    GATHERED,
     Change,
     Exact,
     Failed,
@@ -513,6 +514,8 @@ def wait(aws: Aws, params: Mapping, say: Say) -> None:
 
 
 def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
+    if params["state"] == GATHERED and not current["load_balancer"]:
+        return {"load_balancer": None, "target_group": current["target_group"], "url": None}
     name, group_name = params["name"], _tg_name(params)
     balancer = current["load_balancer"] or {
         "arn": unknown("load balancer", name),

@@ -17,6 +17,7 @@ An *aggregate* is a Python module of this package (``cloudwatch_log_groups``, ``
     Return when everything of the list is as it should be; raise ``Failed`` with the reason when it will not be.
 ``output(aws, params, current) -> dict``
     The module's return values. Called in check mode too: what does not exist yet is predicted from ``params``.
+    With ``state: gathered`` (Ansible's word for it) it returns what is there and nothing else: see ``run``.
 
 ``run`` puts them together, so that check mode, diff and real runs cannot differ.
 """
@@ -29,6 +30,9 @@ from typing import Any
 
 # What a change does to people who use the resource meanwhile.
 IN_PLACE, DISRUPTIVE, REPLACEMENT = "in-place", "disruptive", "replacement"
+
+# The state of a module that is to report what is deployed, whatever the inventory asks for by now.
+GATHERED = "gathered"
 
 Say = Callable[[str], None]
 
@@ -134,19 +138,23 @@ def user_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if not key.startswith("aws:")}
 
 
+OWNER_TAGS = ("Project", "Environment", "Region")
+
+
 def refuse_foreign(resource: str, current_tags: Mapping[str, str], wanted_tags: Mapping[str, str] | None) -> None:
     """Refuse to touch a resource of the same name that another stack, or nobody, owns.
 
-    Ownership is the tags Project and Environment. A module that is given no such tags owns whatever it names.
+    Ownership is the tags Project, Environment and Region (names of IAM roles are shared by all regions). A module that
+    is given no such tags owns whatever it names.
     """
-    keys = [key for key in ("Project", "Environment") if key in (wanted_tags or {})]
+    keys = [key for key in OWNER_TAGS if key in (wanted_tags or {})]
     if all(current_tags.get(key) == wanted_tags[key] for key in keys):
         return
     ours = " ".join(f"{key}={wanted_tags[key]}" for key in keys)
     theirs = " ".join(f"{key}={current_tags[key]}" for key in keys if key in current_tags) or "no such tags"
     raise Refused(
         f"{resource} exists and belongs to somebody else: it carries {theirs}, this stack is {ours}. "
-        "Nothing was changed. Set name_prefix in the inventory to a name of its own for this environment, "
+        "It was not touched. Set name_prefix in the inventory to a name of its own for this environment, "
         f"or, if it really is yours, tag it {ours}."
     )
 
@@ -159,6 +167,8 @@ def run(aggregate: Any, aws: Any, params: Mapping[str, Any], *, check_mode: bool
     current = aggregate.describe(aws, params)
     if hasattr(aggregate, "settle") and aggregate.settle(aws, params, current, say):
         current = aggregate.describe(aws, params)
+    if params.get("state") == GATHERED:
+        return {"changed": False, "changes": [], "diff": diff([]), **aggregate.output(aws, params, current)}
     changes = aggregate.plan(aws, params, current)
     if not check_mode:
         if changes:

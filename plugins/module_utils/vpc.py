@@ -24,6 +24,8 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, er
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ec2_security_groups import mend_tags
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
+    GATHERED,
+    OWNER_TAGS,
     Change,
     Exact,
     Failed,
@@ -248,7 +250,7 @@ def _filters(**values: str | list[str]) -> list[dict]:
 
 def _owned(params: Mapping, tags: Mapping[str, str]) -> bool:
     """Whether something carries this stack's tags; without such tags, whether its name says so."""
-    keys = [key for key in ("Project", "Environment") if key in (params["tags"] or {})]
+    keys = [key for key in OWNER_TAGS if key in (params["tags"] or {})]
     if not keys:
         return tags.get("Name", "").startswith(f"{params['name']}-")
     return all(tags.get(key) == params["tags"][key] for key in keys)
@@ -324,7 +326,7 @@ def _zones(aws: Aws, params: Mapping, subnets: Iterable[Mapping]) -> list[str]:
     if params["availability_zones"]:
         return params["availability_zones"]
     there = sorted({subnet["AvailabilityZone"] for subnet in subnets})
-    if len(there) >= 2 or params["state"] == "absent":
+    if len(there) >= 2 or params["state"] != "present":
         return there
     # In whatever state: a zone that is impaired today must not move the network.
     zones = aws.client("ec2").describe_availability_zones(
@@ -368,7 +370,7 @@ def _collect(
             add(GATEWAY, f"{name}-igw", gateway["InternetGatewayId"], gateway, attached=bool(attached))
 
     by_cidr: dict[str, str] = {}
-    if params["state"] == "present":
+    if params["state"] != "absent" and current["zones"]:
         wanted = layout(params, current["zones"], aws.region)
         by_cidr = {fields["cidr_block"]: key[1] for key, fields in wanted.items() if key[0] == SUBNET}
     table_of = {}
@@ -983,7 +985,11 @@ def wait(aws: Aws, params: Mapping, say: Say) -> None:
 def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
     if given(params):
         return _output_given(aws, params, current)
-    wanted = layout(params, current["zones"], aws.region) if params["state"] == "present" else {}
+    wanted = {}
+    if params["state"] == GATHERED:
+        wanted = current["found"]
+    elif params["state"] == "present":
+        wanted = layout(params, current["zones"], aws.region)
 
     def item_id(key: Key) -> str:
         return current["ids"].get(key, unknown(*key))
@@ -999,7 +1005,7 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
     return {
         "vpc": {
             "id": item_id(vpc) if wanted else None,
-            "cidr_block": params["cidr_block"],
+            "cidr_block": wanted.get(vpc, params)["cidr_block"],
             "managed": True,
         },
         "subnets": {
@@ -1035,7 +1041,8 @@ _SUBNET_OUTPUT = ("id", "name", "availability_zone", "cidr_block")
 def _output_given(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
     vpc = current["vpcs"][0] if len(current["vpcs"]) == 1 else {}
     tiers: dict[str, list] = {tier: [] for tier in TIERS}
-    if params["state"] == "present":
+    chosen = any(params[f"{tier}_subnet_{what}"] for tier in TIERS for what in ("ids", "tags"))
+    if params["state"] == "present" or (params["state"] == GATHERED and vpc and chosen):
         tiers = chosen_subnets(params, current, aws.region)
     return {
         "vpc": {"id": vpc.get("VpcId"), "cidr_block": vpc.get("CidrBlock"), "managed": False},

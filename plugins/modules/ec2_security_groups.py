@@ -87,9 +87,11 @@ options:
     description: Tags of every group of the list, enforced whole. Left out, tags are not touched.
     type: dict
   state:
-    description: Whether the groups shall be there. V(absent) waits until no network interface uses them any more.
+    description:
+      - Whether the groups shall be there. V(absent) waits until no network interface uses them any more.
+      - V(gathered) changes nothing and returns those that are there.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, gathered]
     default: present
   wait_timeout:
     description: Seconds to wait until new groups can be read, or until nothing uses the groups that are deleted.
@@ -165,7 +167,7 @@ SPEC = {
             },
         },
         "tags": {"type": "dict"},
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "state": {"type": "str", "choices": ["present", "absent", "gathered"], "default": "present"},
         "wait_timeout": {"type": "int", "default": 600},
     }
 }

@@ -147,9 +147,11 @@ options:
     description: Tags of group, subnet group, parameter group and secret, enforced whole. Left out, not touched.
     type: dict
   state:
-    description: Whether group, subnet group, parameter group and secret shall be there.
+    description:
+      - Whether group, subnet group, parameter group and secret shall be there.
+      - V(gathered) changes nothing and returns what is there; without a group, RV(replication_group.status) is null.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, gathered]
     default: present
   final_snapshot_identifier:
     description: With O(state=absent), the name of a last snapshot. This or O(skip_final_snapshot) is required.
@@ -245,6 +247,12 @@ auth_token_secret_kms_key_arn:
       null without one.
   returned: success
   type: str
+auth_token_secret_version_id:
+  description:
+    - The current version of the secret. Tasks read a secret when they start; a task definition that holds this id
+      is deployed anew when the token or the URL has changed.
+  returned: success
+  type: str
 """
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_replication_group
@@ -300,7 +308,7 @@ SPEC = {
         "auto_minor_version_upgrade": {"type": "bool"},
         "notification_topic_arn": {"type": "str"},
         "tags": {"type": "dict"},
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "state": {"type": "str", "choices": ["present", "absent", "gathered"], "default": "present"},
         "final_snapshot_identifier": {"type": "str"},
         "skip_final_snapshot": {"type": "bool", "default": False},
         "allow_replacement": {"type": "bool", "default": False},

@@ -117,9 +117,11 @@ options:
     description: Tags of load balancer, target group and listeners, enforced whole. Left out, tags are not touched.
     type: dict
   state:
-    description: Whether load balancer and target group shall be there.
+    description:
+      - Whether load balancer and target group shall be there.
+      - V(gathered) changes nothing and returns what is there; without a load balancer, RV(url) is null.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, gathered]
     default: present
   wait_timeout:
     description: Seconds to wait until the load balancer is active, or until the target group can be deleted.
@@ -216,7 +218,7 @@ SPEC = {
             },
         },
         "tags": {"type": "dict"},
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "state": {"type": "str", "choices": ["present", "absent", "gathered"], "default": "present"},
         "wait_timeout": {"type": "int", "default": 600},
     }
 }

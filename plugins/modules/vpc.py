@@ -98,9 +98,11 @@ options:
     description: Tags of everything, enforced whole together with C(Name). Left out, only C(Name) is set.
     type: dict
   state:
-    description: Whether the network shall be there. V(absent) leaves a given VPC alone.
+    description:
+      - Whether the network shall be there. V(absent) leaves a given VPC alone.
+      - V(gathered) changes nothing and returns what is there; without a VPC, RV(vpc.id) is null.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, gathered]
     default: present
   wait_timeout:
     description: Seconds to wait for NAT gateways and endpoints, and until everything is deleted.
@@ -183,7 +185,7 @@ SPEC = {
         "private_subnet_tags": {"type": "dict"},
         "database_subnet_tags": {"type": "dict"},
         "tags": {"type": "dict"},
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "state": {"type": "str", "choices": ["present", "absent", "gathered"], "default": "present"},
         "wait_timeout": {"type": "int", "default": 900},
     },
     "mutually_exclusive": [["vpc_id", "vpc_tags"]],

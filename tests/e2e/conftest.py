@@ -83,7 +83,13 @@ class Console:
             if after in line:
                 process.send_signal(signal.SIGINT)
                 break
-        rest, _ = process.communicate(timeout=120)
+        try:
+            rest, _ = process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            # ansible-core may end a worker while it holds the lock of the results queue, and then waits for that lock
+            # itself. One presses Ctrl-C again.
+            process.send_signal(signal.SIGINT)
+            rest, _ = process.communicate(timeout=60)
         assert after in seen, seen + rest
         return seen + rest
 

@@ -120,6 +120,41 @@ def test_a_tag_changes_its_own_role_only(console):
     console.playbook(*SITE, "--tags", "autoscaling")
 
 
+def test_a_tag_takes_the_steps_before_it_as_they_are_deployed(console):
+    """Not as the inventory would have them by now: nothing of it is applied yet."""
+    edited = {"network_availability_zones": ["us-east-1a", "us-east-1b", "us-east-1c"], "redis_version": "6.2"}
+    extra = ("-e", json.dumps(edited))
+    assert console.playbook(*SITE, "--tags", "ecs_celery_worker", *extra).changed == 0
+    run = console.playbook("playbooks/outputs.yml", "-i", "inventories/dev", *extra)
+    assert "redis_endpoint: 127.0.0.1" in run.text
+
+
+def test_services_are_deployed_anew_when_their_secret_has_changed(console, url):
+    """Tasks read a secret when they start, so a new token or URL reaches only tasks that start after it."""
+    manager = console.sandbox.client("secretsmanager")
+    value = manager.get_secret_value(SecretId="nexus-learn/redis")["SecretString"]
+    version = manager.put_secret_value(SecretId="nexus-learn/redis", SecretString=value)["VersionId"]
+    deploys = [
+        "ecs_backend : services | Deploy the API",
+        "ecs_celery_worker : services | Deploy the workers",
+        "ecs_celery_beat : services | Deploy beat",
+    ]
+    assert console.playbook(*SITE, "--check").changed_tasks == deploys
+    assert console.playbook(*SITE).changed_tasks == deploys
+    ecs = console.sandbox.client("ecs")
+    service = ecs.describe_services(cluster="nexus-learn-cluster", services=["nexus-learn-celery-worker-service"])
+    definition = ecs.describe_task_definition(taskDefinition=service["services"][0]["taskDefinition"])
+    container = definition["taskDefinition"]["containerDefinitions"][0]
+    assert {"name": "REDIS_SECRET_VERSION", "value": version} in container["environment"]
+    assert console.ask(url, "Do the new tasks answer?")["state"] == "SUCCESS"
+
+
+def test_outputs_by_tag(console, url):
+    run = console.playbook(*SITE, "--tags", "outputs")
+    assert run.changed == 0
+    assert f"backend_url: {url}" in run.text
+
+
 def test_outputs(console, url):
     run = console.playbook("playbooks/outputs.yml", "-i", "inventories/dev", "-e", "output=backend_url")
     assert url in run.output

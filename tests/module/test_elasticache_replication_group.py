@@ -132,6 +132,7 @@ def test_create(quartet, sandbox, cache, manager, args):
         (f"secret {name}/redis", "create", ""),
         (f"replication group {name}", "create", ""),
     ]
+    assert result["auth_token_secret_version_id"] == manager.get_secret_value(SecretId=f"{name}/redis")["VersionId"]
     group = result["replication_group"]
     assert (group["status"], group["engine_version"], group["num_nodes"]) == ("available", "7.0.7", 1)
     assert result["auth_token_secret_arn"] == manager.describe_secret(SecretId=f"{name}/redis")["ARN"]
