@@ -39,7 +39,6 @@ class Endpoint:
         self._tls, self._loop = forwarder.tls, forwarder.loop
         self._pairs: set[tuple[int, _Pipe, _Pipe]] = set()
         self._tasks: set[asyncio.Task] = set()
-        self._cuts = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
@@ -68,21 +67,20 @@ class Endpoint:
             encrypted = self.mode == "required" or (
                 self.mode == "preferred" and await self._first_byte(client) == TLS_HANDSHAKE
             )
-            port, cuts = self.target(), self._cuts
+            port = self.target()
             if port is None:
                 raise ConnectionRefusedError
-            await self._loop.create_connection(lambda: inner, "127.0.0.1", port)
             pair = (port, inner, outer)
-            self._pairs.add(pair)
+            self._pairs.add(pair)  # before it is connected: a cut meanwhile counts
             inner.closed.add_done_callback(lambda _: self._pairs.discard(pair))
+            await self._loop.create_connection(lambda: inner, "127.0.0.1", port)
             await self._loop.connect_accepted_socket(
                 lambda: outer,
                 client,
                 ssl=self._tls if encrypted else None,
                 ssl_handshake_timeout=10 if encrypted else None,
             )
-            if inner.closed.done() or cuts != self._cuts:  # lost its node, or led elsewhere, while it connected
-                inner.close()
+            if inner.closed.done():  # lost its node while it connected
                 outer.close()
         except OSError:  # a client that speaks no TLS, a node that is down: to the client both are a closed connection
             inner.close()
@@ -100,7 +98,6 @@ class Endpoint:
         return client.recv(1, socket.MSG_PEEK)
 
     def _cut(self, port: int | None) -> None:
-        self._cuts += 1
         for to, inner, outer in list(self._pairs):
             if port in (None, to):
                 inner.close()
@@ -121,12 +118,15 @@ class _Pipe(asyncio.Protocol):
 
     peer: "_Pipe"
     transport: asyncio.Transport | None = None
+    unwanted = False
 
     def __init__(self):
         self.closed = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport) -> None:
         self.transport = transport
+        if self.unwanted:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self.peer.transport:
@@ -147,5 +147,9 @@ class _Pipe(asyncio.Protocol):
             self.peer.transport.close()  # after what it still has to send: the last reply is not lost
 
     def close(self) -> None:
+        """Drop the connection, or the one that is only being made."""
+        self.unwanted = True
         if self.transport:
             self.transport.abort()
+        elif not self.closed.done():
+            self.closed.set_result(None)

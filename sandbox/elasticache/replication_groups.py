@@ -91,26 +91,28 @@ class ReplicationGroups(ParameterGroups, Snapshots):
             group = Group(name, arn, state, settings, [token], token_date=now() if token else None)
             state.tags[arn] = tags
             self.service.create(group, zones)
-        return ActionResult({"ReplicationGroup": _group_shape(group)})
+            return ActionResult({"ReplicationGroup": _group_shape(group)})
 
     def describe_replication_groups(self) -> ActionResult:
         wanted = self.params.get("ReplicationGroupId")
-        groups = [self._group(wanted)] if wanted else by_name(self.state.groups)
-        groups, marker = self._page(groups, lambda group: group.id)
-        return ActionResult({"ReplicationGroups": [_group_shape(group) for group in groups], **marker})
+        with self.service.lock:
+            groups = [self._group(wanted)] if wanted else by_name(self.state.groups)
+            groups, marker = self._page(groups, lambda group: group.id)
+            return ActionResult({"ReplicationGroups": [_group_shape(group) for group in groups], **marker})
 
     def describe_cache_clusters(self) -> ActionResult:
         wanted = (self.params.get("CacheClusterId") or "").lower()
-        members = [(group, m) for group in by_name(self.state.groups) for m in list(group.members)]
-        if wanted:
-            members = [(group, member) for group, member in members if member.id == wanted]
-            if not members:
-                raise Fault("CacheClusterNotFound", f"CacheCluster not found: {wanted}")
-        elif self.params.get("ShowCacheClustersNotInReplicationGroups"):
-            members = []
-        members, marker = self._page(members, lambda pair: pair[1].id)
         info = self.params.get("ShowCacheNodeInfo", False)
-        shapes = [self._cluster_shape(group, member, info) for group, member in members]
+        with self.service.lock:
+            members = [(group, member) for group in by_name(self.state.groups) for member in group.members]
+            if wanted:
+                members = [(group, member) for group, member in members if member.id == wanted]
+                if not members:
+                    raise Fault("CacheClusterNotFound", f"CacheCluster not found: {wanted}")
+            elif self.params.get("ShowCacheClustersNotInReplicationGroups"):
+                members = []
+            members, marker = self._page(members, lambda pair: pair[1].id)
+            shapes = [self._cluster_shape(group, member, info) for group, member in members]
         return ActionResult({"CacheClusters": shapes, **marker})
 
     def modify_replication_group(self) -> ActionResult:
@@ -139,7 +141,7 @@ class ReplicationGroups(ParameterGroups, Snapshots):
                 self.service.modify(group)
             elif at_once:
                 self.service.job(group, "modifying", lambda: None)
-        return ActionResult({"ReplicationGroup": _group_shape(group)})
+            return ActionResult({"ReplicationGroup": _group_shape(group)})
 
     def delete_replication_group(self) -> ActionResult:
         p = self.params
@@ -153,7 +155,7 @@ class ReplicationGroups(ParameterGroups, Snapshots):
             if p.get("FinalSnapshotIdentifier"):
                 snapshot = self._new_snapshot(group, p["FinalSnapshotIdentifier"])
             self.service.delete(group, snapshot)
-        return ActionResult({"ReplicationGroup": _group_shape(group)})
+            return ActionResult({"ReplicationGroup": _group_shape(group)})
 
     def increase_replica_count(self) -> ActionResult:
         group, target, zones = self._replica_count()
@@ -168,7 +170,7 @@ class ReplicationGroups(ParameterGroups, Snapshots):
         with self.service.lock:
             self._require_available(group)
             self.service.add_replicas(group, [self.service.add_member(group, zone) for zone in zones[current + 1 :]])
-        return ActionResult({"ReplicationGroup": _group_shape(group)})
+            return ActionResult({"ReplicationGroup": _group_shape(group)})
 
     def decrease_replica_count(self) -> ActionResult:
         group, target, _ = self._replica_count()
@@ -193,7 +195,7 @@ class ReplicationGroups(ParameterGroups, Snapshots):
         with self.service.lock:
             self._require_available(group)
             self.service.remove_replicas(group, leaving)
-        return ActionResult({"ReplicationGroup": _group_shape(group)})
+            return ActionResult({"ReplicationGroup": _group_shape(group)})
 
     def test_failover(self) -> ActionResult:
         group = self._group(self.params["ReplicationGroupId"])
@@ -204,7 +206,7 @@ class ReplicationGroups(ParameterGroups, Snapshots):
             if not group.settings["AutomaticFailover"]:
                 raise Fault("InvalidReplicationGroupState", f"Automatic failover is not enabled for {group.id}.")
             self.service.test_failover(group)
-        return ActionResult({"ReplicationGroup": _group_shape(group)})
+            return ActionResult({"ReplicationGroup": _group_shape(group)})
 
     def list_allowed_node_type_modifications(self) -> ActionResult:
         name = self.params.get("ReplicationGroupId") or self.params.get("CacheClusterId", "").rpartition("-")[0]

@@ -368,8 +368,9 @@ class Service:
 
     def _promote(self, group: Group, member: Member) -> None:
         member.node.follow(None)
+        left = group.primary.node.port
         group.primary = member
-        group.primary_endpoint.cut()
+        group.primary_endpoint.cut(left)  # and nobody who is connected to the new one already
         group.reader_endpoint.cut(member.node.port)
         for replica in group.replicas:
             if replica.node.alive:
