@@ -35,6 +35,8 @@ log = logging.getLogger("sandbox")
 INITIAL_PROBE_SECONDS = 0.25
 BOOT_SECONDS = 15.0
 FASTEST_INTERVAL_SECONDS = 0.5
+SHORTEST_TIMEOUT_SECONDS = 5.0
+"""However time is scaled, a busy machine gets this long to answer a health check: it is no quicker for that."""
 HEAD_LIMIT = 64 * 1024
 CHUNK = 64 * 1024
 NOT_IN_USE = "Target group is not configured to receive traffic from the load balancer"
@@ -380,7 +382,9 @@ class Traffic(threading.Thread):
         while (group := self.group(group_arn)) is not None:
             interval = max(FASTEST_INTERVAL_SECONDS, int(group.health_check_interval_seconds) / self.sandbox.time_scale)
             if self.in_use(group_arn):
-                timeout = max(1.0, int(group.health_check_timeout_seconds) / self.sandbox.time_scale)
+                timeout = max(
+                    SHORTEST_TIMEOUT_SECONDS, int(group.health_check_timeout_seconds) / self.sandbox.time_scale
+                )
                 fault, started = await self._probe(group, target, timeout)
                 target.judge(fault, group, started, interval)
             else:  # checks begin when a listener uses the group

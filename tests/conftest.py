@@ -30,12 +30,16 @@ class RunningSandbox:
 
     def __init__(self, home: Path, time_scale: float = 1.0, port: int = 0):
         self.home, self.time_scale = home, time_scale
+        self.up(port)
+
+    def up(self, port: int = 0) -> None:
+        """Start it, again too: what it answers with, endpoint and clients, is then new."""
         self._clients: dict = {}
-        self.run("up", "--port", str(port), "--time-scale", str(time_scale))
-        self.endpoint = (home / "endpoint").read_text()
+        self.run("up", "--port", str(port), "--time-scale", str(self.time_scale))
+        self.endpoint = (self.home / "endpoint").read_text()
         shell = subprocess.run(
             ["sh", "-c", 'eval "$("$0" -m sandbox env)"; exec env -0', sys.executable],
-            env={**os.environ, "SANDBOX_HOME": str(home)},
+            env={**os.environ, "SANDBOX_HOME": str(self.home)},
             cwd=REPOSITORY,
             check=True,
             capture_output=True,

@@ -25,6 +25,8 @@ from .targets import Targets
 log = logging.getLogger("sandbox.ecs")
 
 STOP_TIMEOUT, START_TIMEOUT = 30, 180
+LOGS_TIMEOUT = 30
+"""Seconds after which a task is STOPPED although not all that it printed is in CloudWatch Logs."""
 PORTS = range(20000, 32000)
 """Below the ports that the kernel hands out, so that no connection takes one between choosing and listening."""
 
@@ -153,7 +155,7 @@ class Runner:
 
     def _deprovisioning(self, task: Task, now: float) -> None:
         unread = any(container.stream and not container.stream.done for container in task.containers)
-        if unread and now - task.since < 3:
+        if unread and now - task.since < LOGS_TIMEOUT:
             return
         self._clean(task)
         task.times["stoppedAt"] = utcnow()

@@ -67,19 +67,6 @@ def test_concurrent_clients(sandbox):
     assert sum(len(page["logGroups"]) for page in found) == 64
 
 
-def test_calls_are_quick(sandbox):
-    """A run makes hundreds of them: one that costs more than a few milliseconds would be felt."""
-    sts = sandbox.client("sts")
-    sts.get_caller_identity()
-
-    def call():
-        started = time.perf_counter()
-        sts.get_caller_identity()
-        return time.perf_counter() - started
-
-    assert min(call() for _ in range(20)) < 0.03
-
-
 def test_account_and_region(sandbox):
     assert sandbox.client("sts").get_caller_identity()["Account"] == "123456789012"
     assert sandbox.client("ec2").describe_availability_zones()["AvailabilityZones"][0]["RegionName"] == "us-east-1"

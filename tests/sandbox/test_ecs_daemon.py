@@ -48,7 +48,7 @@ def test_nothing_is_left_after_down_and_after_kill_9(running):
     sandbox, _ = running
     os.kill(int((sandbox.home / "pid").read_text().split()[0]), signal.SIGKILL)
     eventually(lambda: not pids(sandbox))
-    sandbox.run("up", "--port", sandbox.endpoint.rpartition(":")[2], "--time-scale", "60")
+    sandbox.up()
     stack = Stack(sandbox)
     stack.completed(stack.create(stack.register(), 2))
     assert len(pids(sandbox)) >= 2

@@ -25,10 +25,19 @@ class Program(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 100
 
-    def __init__(self, port=0):
-        super().__init__(("127.0.0.1", port), Handler)
+    def __init__(self, up=True):
+        super().__init__(("127.0.0.1", 0), Handler, bind_and_activate=False)
+        self.server_bind()
         self.code, self.hold, self.holding, self.checks = 200, threading.Event(), threading.Event(), 0
         self.hold.set()
+        self.serving = False
+        if up:
+            self.start()
+
+    def start(self):
+        """Until now the port refuses connections, but nobody else can have it."""
+        self.server_activate()
+        self.serving = True
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
@@ -37,7 +46,8 @@ class Program(ThreadingHTTPServer):
 
     def stop(self):
         self.hold.set()
-        self.shutdown()
+        if self.serving:
+            self.shutdown()
         self.server_close()
 
 
@@ -84,8 +94,8 @@ def program():
     """Start targets; all are stopped at the end."""
     started = []
 
-    def start(port=0):
-        started.append(Program(port))
+    def start(**options):
+        started.append(Program(**options))
         return started[-1]
 
     yield start
@@ -249,13 +259,13 @@ def test_health_follows_the_program(sandbox, program):
 def test_a_target_that_is_not_up_yet_stays_initial_and_one_that_answers_wrongly_does_not(sandbox, program):
     balancer, wrong = Balancer(sandbox), program()
     wrong.code = 404
-    late = program()
-    late.stop()
-    balancer.register(late, wrong)
-    balancer.wait(wrong.port, "unhealthy", 10)
-    assert balancer.health()[late.port][0] == "initial"
-    program(late.port)
-    balancer.wait(late.port, "healthy", 10)
+    late = program(up=False)
+    balancer.register(wrong)
+    balancer.wait(wrong.port, "unhealthy")
+    balancer.register(late)
+    eventually(lambda: balancer.health()[late.port], lambda health: health == ("initial", "Elb.InitialHealthChecking"))
+    late.start()
+    balancer.wait(late.port, "healthy")
 
 
 def test_target_states_without_a_listener_and_without_a_registration(sandbox, program):
