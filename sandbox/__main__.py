@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import logging
+import math
 import os
 import shlex
 import signal
@@ -14,7 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from . import awscli
+from . import awscli, lock
 from .core import REGION, REPOSITORY, SandboxError, redis_server
 from .processes import reap, start_time
 
@@ -47,7 +48,9 @@ def parse() -> argparse.Namespace:
         sub.add_argument("--home", type=Path, default=home, help="folder of all its files (SANDBOX_HOME; %(default)s)")
         return sub
 
-    for sub in (command(up, "start it in the background"), command(serve, "run it in the foreground")):
+    background, foreground = command(up, "start it in the background"), command(serve, "run it in the foreground")
+    foreground.add_argument("--lock", type=int, help=argparse.SUPPRESS)  # descriptor that `up` leaves to its daemon
+    for sub in (background, foreground):
         sub.add_argument("--port", type=int, default=number("SANDBOX_PORT", 4566, int),
                          help="port on 127.0.0.1, 0 takes a free one (SANDBOX_PORT; %(default)s)")  # fmt: skip
         sub.add_argument("--time-scale", type=float, default=number("SANDBOX_TIME_SCALE", 1.0, float),
@@ -59,8 +62,10 @@ def parse() -> argparse.Namespace:
     command(reset, "delete all resources and stop all their processes, keep it running")
     arguments = parser.parse_args()
     arguments.home = Path(arguments.home).resolve()
-    if getattr(arguments, "time_scale", 1) <= 0:
-        parser.error("--time-scale (SANDBOX_TIME_SCALE) must be greater than 0")
+    if not 0 < getattr(arguments, "time_scale", 1) < math.inf:  # false for nan, too
+        parser.error("--time-scale (SANDBOX_TIME_SCALE) must be greater than 0, and finite")
+    if not 0 <= getattr(arguments, "port", 0) <= 65535:
+        parser.error("--port (SANDBOX_PORT) must be 0 to 65535")
     return arguments
 
 
@@ -103,31 +108,49 @@ def demand(arguments) -> tuple[int, str]:
 
 def up(arguments) -> None:
     home = arguments.home
-    found = running(home)
-    if found:
-        call(found[1], "ping")
-        print(f"The sandbox is already running at {found[1]} (pid {found[0]}).")
-        return
     redis_server()
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = home / "log"
+    deadline = time.monotonic() + START_SECONDS
+    make_home(home)
+    while not (held := lock.take(home)):  # somebody runs it, starts it or stops it
+        found = running(home)
+        if found:
+            call(found[1], "ping")
+            print(f"The sandbox is already running at {found[1]} (pid {found[0]}).")
+            return
+        if time.monotonic() > deadline:
+            raise SandboxError(f"Another process has been starting it for {START_SECONDS} seconds: see {home / 'log'}.")
+        time.sleep(0.05)
+    with held:
+        lock.sign(held)
+        start(arguments, held)
+
+
+def start(arguments, held) -> None:
+    """Start the daemon, which inherits the lock `held`, and wait until it answers."""
+    home, log = arguments.home, arguments.home / "log"
     if log.exists():
         log.replace(home / "log.1")
     print(f"Starting the sandbox in {home} ...", flush=True)
+    signals: list[int] = []  # only noted: an exception could strike between the start of the daemon and `daemon =`
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: signals.append(number))
     started = time.monotonic()
     serve = ["serve", "--home", home, "--port", arguments.port, "--time-scale", arguments.time_scale]
     with log.open("w") as output:
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "sandbox", *map(str, serve)],
+            [sys.executable, "-m", "sandbox", *map(str, serve), "--lock", str(held.fileno())],
             cwd=REPOSITORY,
             env={**os.environ, "MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
+            pass_fds=[held.fileno()],
         )
     try:
-        while not running(home):
+        while not (found := running(home)):
+            if signals:
+                sys.exit(128 + signals[0])
             if daemon.poll() is not None:
                 lines = log.read_text().splitlines()
                 reason = next((line for line in lines if line.startswith("sandbox: ")), None)
@@ -135,21 +158,41 @@ def up(arguments) -> None:
             if time.monotonic() - started > START_SECONDS:
                 raise SandboxError(f"It did not answer within {START_SECONDS} seconds: see {log}.")
             time.sleep(0.05)
-        pid, endpoint = running(home)
+        pid, endpoint = found
         call(endpoint, "ping")
+        awscli.write_config(home, REGION, endpoint)
     except BaseException:  # Ctrl-C included: half a sandbox is worse than none
         daemon.terminate()
-        daemon.wait()
+        try:
+            daemon.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
         raise
-    awscli.write_config(home, REGION, endpoint)
     print(f"Ready at {endpoint} (pid {pid}) after {time.monotonic() - started:.1f} s.")
     print('Point this shell at it:  eval "$(python -m sandbox env)"')
+
+
+def make_home(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (home / "lock").touch()
+    except OSError as error:
+        raise SandboxError(
+            f"The folder {home} cannot be used ({error.strerror}): set SANDBOX_HOME to another one."
+        ) from error
 
 
 def serve(arguments) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for name in ("botocore", "boto3", "urllib3", "werkzeug", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    make_home(arguments.home)
+    held = os.fdopen(arguments.lock, "a+") if arguments.lock is not None else lock.take(arguments.home)
+    if not held:
+        raise SandboxError(f"Another sandbox uses the folder {arguments.home}: set SANDBOX_HOME to another one.")
+    os.dup(held.fileno())  # never closed: the lock is free when the process has ended, not when this function has
+    lock.sign(held)
     from . import server
 
     server.serve(arguments.home, arguments.port, arguments.time_scale)
@@ -157,23 +200,25 @@ def serve(arguments) -> None:
 
 def down(arguments) -> None:
     home = arguments.home
-    found = running(home)
-    if found:
-        pid = found[0]
-        started = start_time(pid)
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while start_time(pid) == started and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if start_time(pid) == started:
-            os.kill(pid, signal.SIGKILL)
-    left = reap(home / "processes")
-    for name in ("pid", "endpoint"):
-        (home / name).unlink(missing_ok=True)
-    if found or left:
-        print("The sandbox is stopped.")
-    else:
+    if not (home / "lock").exists():
         print("The sandbox was not running.")
+        return
+    asked: dict[int, str | None] = {}  # pid -> start time; first an `up`, then the daemon that it has started
+    deadline = time.monotonic() + STOP_SECONDS
+    while not (held := lock.take(home)):
+        pid, late = lock.holder(home), time.monotonic() > deadline
+        if pid and (late or pid not in asked):
+            asked[pid] = start_time(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
+        time.sleep(0.05)
+    with held:
+        while any(began and start_time(pid) == began for pid, began in asked.items()):
+            time.sleep(0.01)  # the kernel takes a process's files away before the process
+        left = reap(home / "processes")
+        for name in ("pid", "endpoint"):
+            (home / name).unlink(missing_ok=True)
+    print("The sandbox is stopped." if asked or left else "The sandbox was not running.")
 
 
 def status(arguments) -> int:

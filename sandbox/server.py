@@ -1,6 +1,5 @@
 """Assembles the daemon: moto's server, our plug-ins in it, and a thin layer that makes its errors AWS errors."""
 
-import fcntl
 import gc
 import importlib
 import io
@@ -27,19 +26,11 @@ XML_SERVICES = {"s3", "s3control", "route53", "cloudfront"}
 
 
 def serve(home: Path, port: int, time_scale: float) -> None:
-    """Run the daemon in the foreground until SIGTERM or SIGINT.
+    """Run the daemon in the foreground until SIGTERM or SIGINT; the caller holds the folder's lock.
 
-    Writes home/endpoint and home/pid ("<pid> <boot id> <start time>") once requests are answered.
+    home/endpoint and home/pid ("<pid> <boot id> <start time>") are there while requests are answered.
     """
     gc.disable()  # until all is loaded: the collector would walk moto's tables again and again
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = (home / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise SandboxError(
-            f"Another sandbox already uses the folder {home}: set SANDBOX_HOME to another one."
-        ) from None
     reap(home / "processes")
     isolate(home)
     listening = bind(port)
@@ -62,10 +53,10 @@ def serve(home: Path, port: int, time_scale: float) -> None:
 
     stop.wait()
     log.info("stopping")
+    for name in ("pid", "endpoint"):
+        (home / name).unlink(missing_ok=True)
     sandbox.stop()  # plug-ins may still call the API while they stop
     server.shutdown()
-    for name in ("endpoint", "pid"):
-        (home / name).unlink(missing_ok=True)
     log.info("stopped")
 
 
@@ -90,6 +81,10 @@ def bind(port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind(("127.0.0.1", port))
+    except PermissionError as error:
+        raise SandboxError(
+            f"Port {port} of 127.0.0.1 is for root only: set SANDBOX_PORT to one above 1023 (0 finds a free one)."
+        ) from error
     except OSError as error:
         raise SandboxError(
             f"Port {port} of 127.0.0.1 is taken{holder_of(port)}: set SANDBOX_PORT to another one (0 finds a free one)."

@@ -15,7 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox import awscli
+from sandbox import awscli, lock, server
+from sandbox.core import SandboxError
+from sandbox.processes import start_time
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -90,17 +92,78 @@ def test_nothing_survives_a_daemon_that_was_killed(home):
     assert list(registry.iterdir()) == []
 
 
-def test_up_at_the_same_time_starts_one(home):
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-m", "sandbox", "up", "--port", "0", "--home", home],
-            cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for _ in range(2)
-    ]  # fmt: skip
+def background(home, *arguments):
+    """python -m sandbox ARGUMENTS, which goes on while the test does something else."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sandbox", *arguments, "--port", "0"], env={**os.environ, "SANDBOX_HOME": str(home)},
+        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def starting(home, up) -> int:
+    """Pid of the daemon that `up` has just started and that does not answer yet."""
+    return eventually(lambda: (pid := lock.holder(home)) != up.pid and pid)
+
+
+def is_free(home) -> bool:
+    """Whether nobody starts or runs a sandbox there."""
+    held = lock.take(home)
+    if held:
+        held.close()
+    return held is not None
+
+
+def test_up_at_the_same_time_starts_one_and_reports_it_twice(home):
+    both = [background(home, "up") for _ in range(2)]
     outputs = [one.communicate(timeout=60)[0] for one in both]
-    assert sorted(one.returncode for one in both) in ([0, 0], [0, 1]), outputs
+    assert [one.returncode for one in both] == [0, 0], outputs
+    endpoint = (home / "endpoint").read_text()
+    assert sorted("already running at" in text for text in outputs) == [False, True]
+    assert all(endpoint in text for text in outputs)
     assert json.loads(cli(home, "status", "--json")[1])["pid"] == daemon_pid(home)
+    assert "ready at" in (home / "log").read_text()
+    assert not (home / "log.1").exists()
+
+
+@pytest.mark.parametrize("moment", ["before the daemon", "with the daemon"])
+def test_down_during_a_start_ends_it(home, moment):
+    up = background(home, "up")
+    if moment == "with the daemon":
+        starting(home, up)
+    else:
+        eventually(lambda: lock.holder(home))
+    assert cli(home, "down")[:2] == (0, "The sandbox is stopped.\n")
+    up.communicate(timeout=60)
+    assert is_free(home)
+    assert cli(home, "status")[0] == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_up_that_is_ended_leaves_nothing_behind(home, number):
+    up = background(home, "up")
+    pid = starting(home, up)
+    up.send_signal(number)
+    up.communicate(timeout=60)
+    assert up.returncode == 128 + number
+    assert start_time(pid) is None
+    assert is_free(home)
+
+
+def test_a_killed_up_leaves_a_sandbox_that_down_finds(home):
+    up = background(home, "up")
+    pid = starting(home, up)
+    up.kill()
+    up.communicate(timeout=60)
+    assert cli(home, "down")[1] == "The sandbox is stopped.\n"
+    assert start_time(pid) is None
+    assert is_free(home)
+
+
+def test_serve_is_refused_where_one_runs(sandbox):
+    second = background(sandbox.home, "serve")
+    assert "Another sandbox uses the folder" in second.communicate(timeout=60)[0]
+    assert second.returncode == 1
+    assert sandbox.status()["running"]
 
 
 def test_a_taken_port_is_named_with_the_variable_and_the_holder(home):
@@ -141,6 +204,45 @@ def test_a_variable_that_is_no_number(home, variable):
     code, _, err = cli(home, "up", **{variable: "many"})
     assert code == 1
     assert err == f"sandbox: {variable} is 'many': set it to a number.\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--port", "70000", "--port (SANDBOX_PORT) must be 0 to 65535"),
+        ("--port", "-1", "--port (SANDBOX_PORT) must be 0 to 65535"),
+        ("--time-scale", "0", "must be greater than 0, and finite"),
+        ("--time-scale", "nan", "must be greater than 0, and finite"),
+        ("--time-scale", "inf", "must be greater than 0, and finite"),
+    ],
+)
+def test_an_option_out_of_range(home, option, value, sentence):
+    code, _, err = cli(home, "up", option, value)
+    assert code == 2
+    assert sentence in err
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("command", ["up", "serve"])
+def test_a_home_that_cannot_be_used(tmp_path, command):
+    (tmp_path / "file").touch()
+    for home in (tmp_path / "file", tmp_path / "file" / "below"):
+        code, _, err = cli(home, command, "--port", "0")
+        assert code == 1
+        assert re.fullmatch(rf"sandbox: The folder {home} cannot be used \(.+\): set SANDBOX_HOME to .*\n", err)
+
+
+def test_a_port_for_root_only_is_not_called_taken(monkeypatch):
+    class Forbidden:
+        def setsockopt(self, *_):
+            pass
+
+        def bind(self, _):
+            raise PermissionError
+
+    monkeypatch.setattr("sandbox.server.socket.socket", Forbidden)
+    with pytest.raises(SandboxError, match=r"Port 80 of 127\.0\.0\.1 is for root only: set SANDBOX_PORT"):
+        server.bind(80)
 
 
 def test_env_can_be_evaluated_by_a_shell(sandbox):
