@@ -134,9 +134,10 @@ def deploy(service: Service, definition: TaskDefinition, spec: dict, undoes: Dep
     new = Deployment(f"ecs-svc/{random.randrange(10**18, 10**19)}", definition, spec, rolled_back=undoes)  # noqa: S311
     new.requested = service.desired_count
     new.sources = list(service.deployments)
-    for old in service.deployments:
+    for old in service.history:  # one that is being rolled back may have no task, and so no deployment, any more
         if old.service_status in ("IN_PROGRESS", "ROLLBACK_IN_PROGRESS") and old is not undoes:
             old.service_status, old.finished_at = "STOPPED", utcnow()
+    for old in service.deployments:
         old.status, old.updated_at = "ACTIVE", utcnow()
     new.reason = f"ECS deployment {new.id} in progress."
     service.deployments.insert(0, new)

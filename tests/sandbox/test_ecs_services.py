@@ -122,6 +122,29 @@ def test_breaker_rolls_back_to_the_last_completed_revision_and_the_old_tasks_ser
     assert detail["deploymentCircuitBreaker"]["failureCount"] >= 3
 
 
+def test_a_new_deployment_ends_a_roll_back(stack, tmp_path):
+    file, family = tmp_path / "healthy", stack.name("ghost")
+    file.touch()
+    check = {"command": ["CMD-SHELL", f"test -e {file}"], "interval": 5, "startPeriod": 300}
+    percents = {**BREAKER, "minimumHealthyPercent": 0, "maximumPercent": 100}
+    good = stack.register(stack.container(healthCheck=check), family=family)
+    name = stack.create(good, deploymentConfiguration=percents)
+    stack.completed(name)
+
+    def history() -> list[str]:
+        answer = stack.ecs.list_service_deployments(cluster=stack.cluster, service=name)
+        return [deployment["status"] for deployment in answer["serviceDeployments"]]
+
+    file.unlink()  # the roll-back cannot complete
+    stack.update(name, taskDefinition=stack.register(stack.container("exit 3"), family=family))
+    eventually(lambda: history()[0] == "ROLLBACK_IN_PROGRESS" and len(stack.service(name)["deployments"]) == 1, 30)
+    stack.update(name, forceNewDeployment=True)
+    assert history() == ["IN_PROGRESS", "STOPPED", "SUCCESSFUL"]
+    file.touch()
+    stack.completed(name)
+    assert history() == ["SUCCESSFUL", "STOPPED", "SUCCESSFUL"]
+
+
 def test_first_deployment_that_fails_stays_failed_and_starts_nothing_more(stack):
     name = stack.create(stack.register(stack.container(image="busybox:missing")), deploymentConfiguration=BREAKER)
     deployment = eventually(lambda: (d := stack.service(name)["deployments"][0])["rolloutState"] == "FAILED" and d)
