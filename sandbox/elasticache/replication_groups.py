@@ -205,6 +205,8 @@ class ReplicationGroups(ParameterGroups, Snapshots):
             self._require_available(group)
             if not group.settings["AutomaticFailover"]:
                 raise Fault("InvalidReplicationGroupState", f"Automatic failover is not enabled for {group.id}.")
+            if not group.ready_replicas:  # nobody has the data: the primary would come back empty
+                raise Fault("InvalidReplicationGroupState", f"No replica of {group.id} is available.")
             self.service.test_failover(group)
             return ActionResult({"ReplicationGroup": _group_shape(group)})
 

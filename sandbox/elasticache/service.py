@@ -4,6 +4,7 @@ Every change of a replication group is a job in a thread of its own, while the g
 `modifying`, `deleting`); AWS refuses changes meanwhile, which is why there is never more than one job per group.
 """
 
+import contextlib
 import datetime
 import itertools
 import logging
@@ -115,9 +116,13 @@ class Group:
     def replicas(self) -> list[Member]:
         return [member for member in self.members if member is not self.primary]
 
+    @property
+    def ready_replicas(self) -> list[Member]:
+        return [member for member in self.replicas if member.ready and member.node.alive]
+
     def reader(self) -> int | None:
         """Port behind the reader endpoint: the replicas in turn, the primary when there are none."""
-        ready = [member for member in self.replicas if member.ready and member.node.alive]
+        ready = self.ready_replicas
         return ready[next(self._turn) % len(ready)].node.port if ready else self.writer()
 
     def writer(self) -> int | None:
@@ -290,11 +295,12 @@ class Service:
         return self.home / region / "snapshots" / f"{name}.rdb"
 
     def monitor(self) -> None:
-        """Recover groups whose processes died. Called a few times a second; looks at exit statuses only."""
+        """Recover groups with nodes that died or are not ready. Called a few times a second; asks no node anything."""
         with self.lock:
             groups = [group for region in self.regions.values() for group in region.groups.values()]
             for group in groups:
-                if group.status == "available" and not all(member.node.alive for member in group.members):
+                sound = all(member.ready and member.node.alive for member in group.members)
+                if group.status == "available" and not sound:
                     self.job(group, "modifying", partial(self._recover, group))
 
     def forget(self) -> None:
@@ -330,13 +336,19 @@ class Service:
             self._start(group, member, group.primary.node.port)
         for member in members:
             member.ready = member.node.wait_synced(group.primary.node)
-        region = group.region
+        if all(member.ready for member in members):
+            self._created(group)
+        else:
+            self._recover(group)
+
+    def _created(self, group: Group) -> None:
+        """Members that have their data are not `creating` any more; one that died on the way is after its recovery."""
         for member in group.members:
-            if member.status == "creating":
+            if member.status == "creating" and member.ready:
                 member.status = None
                 message = f"Added cache node {NODE_ID} in availability zone {member.zone}"
-                self.event(region, "cache-cluster", member.id, message)
-                self.event(region, "cache-cluster", member.id, "Cache cluster created")
+                self.event(group.region, "cache-cluster", member.id, message)
+                self.event(group.region, "cache-cluster", member.id, "Cache cluster created")
 
     def _apply(self, group: Group) -> None:
         changes = dict(group.pending)
@@ -379,12 +391,12 @@ class Service:
     def _recover(self, group: Group) -> None:
         """Replace dead nodes; with automatic failover a replica takes the place of a dead primary first."""
         region = group.region
-        dead = [member for member in group.members if not member.node.alive]
+        dead = [m for m in group.members if not m.node.alive or (m is group.primary and not m.ready)]
         for member in dead:
             member.ready = False
             member.node.stop()
         old = group.primary
-        best = max((m for m in group.replicas if m.ready and m.node.alive), key=lambda m: m.node.offset, default=None)
+        best = max(group.ready_replicas, key=lambda member: member.node.offset, default=None)
         if old in dead and best and group.settings["AutomaticFailover"]:
             self._promote(group, best)
             message = f"Failover from primary node {old.id} to replica node {best.id} completed"
@@ -405,7 +417,11 @@ class Service:
         for member in replicas:
             self._start(group, member, group.primary.node.port)
         for member in group.replicas:
+            if not member.ready and member not in dead:  # whatever it followed: it did not get its data there
+                with contextlib.suppress(OSError):  # it has just died
+                    member.node.follow(group.primary.node.port)
             member.ready = member.node.wait_synced(group.primary.node)
+        self._created(group)
         for member in dead:
             self.event(region, "cache-cluster", member.id, f"Finished recovery for cache nodes {NODE_ID}")
 

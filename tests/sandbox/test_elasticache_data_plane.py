@@ -1,11 +1,14 @@
 """The nodes are real: TLS, AUTH, replicas, endpoints that follow the primary, recovery after a crash."""
 
+import contextlib
 import os
 import signal
 import socket
 import stat
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 from elasticache_support import TOKEN, Groups, answers, becomes, wait
@@ -224,6 +227,54 @@ def test_without_failover_the_same_primary_returns_with_a_replicas_data(groups):
     assert client.get("kept") == b"yes"
     groups.available(name)
     assert groups.roles(name) == {f"{name}-001": "primary", f"{name}-002": "replica"}
+
+
+def test_failover_without_a_replica_that_has_the_data_is_refused(groups):
+    name = groups.create(NumCacheClusters=2, AutomaticFailoverEnabled=True)
+    client = groups.redis(name)
+    client.set("kept", "yes")
+    replica = groups.redis(name, f"{name}-002")
+    for _ in range(3):  # accepted or refused: that depends on how far the recovery has come; the data does not
+        kill(replica)
+        with contextlib.suppress(groups.ec.exceptions.InvalidReplicationGroupStateFault):
+            groups.ec.test_failover(ReplicationGroupId=name, NodeGroupId="0001")
+        assert becomes(client, lambda c: c.get("kept")) == b"yes"
+        wait(lambda: groups.describe(name)["Status"] == "available" and client.info("replication")["connected_slaves"])
+        replica = groups.redis(name, next(node for node, role in groups.roles(name).items() if role == "replica"))
+
+
+def test_a_replica_that_dies_in_its_first_synchronisation_is_recovered(groups, sandbox):
+    name = groups.create()
+    client = groups.redis(name)
+    primary = client.info("server")["process_id"]
+    folder = str(sandbox.home / "elasticache" / "us-east-1" / f"{name}-002")
+
+    def node() -> psutil.Process | None:
+        found = (psutil.Process(int(entry.name)) for entry in (sandbox.home / "processes").iterdir())
+        with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):
+            return next((one for one in found if one.cwd() == folder), None)
+
+    os.kill(primary, signal.SIGSTOP)  # the synchronisation cannot end
+    try:
+        groups.ec.increase_replica_count(ReplicationGroupId=name, ApplyImmediately=True, NewReplicaCount=1)
+        log = Path(folder, "redis.log")
+        wait(lambda: log.exists() and "Connecting to MASTER" in log.read_text())
+        time.sleep(0.5)
+        replica = wait(node)
+        replica.suspend()  # the sandbox waits for its answer,
+        time.sleep(0.2)
+        replica.kill()  # which never comes
+    finally:
+        os.kill(primary, signal.SIGCONT)
+
+    def recovered() -> bool:
+        members = groups.describe(name)["NodeGroups"][0]["NodeGroupMembers"]
+        cluster = groups.ec.describe_cache_clusters(CacheClusterId=f"{name}-002")["CacheClusters"][0]
+        return cluster["CacheClusterStatus"] == "available" and all("ReadEndpoint" in member for member in members)
+
+    wait(recovered, 60)
+    assert client.info("replication")["connected_slaves"] == 1
+    assert groups.messages("cache-cluster", f"{name}-002").count("Cache cluster created") == 1
 
 
 def test_promotion_by_hand(groups):
