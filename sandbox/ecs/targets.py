@@ -1,6 +1,7 @@
 """Registers tasks with load balancers and knows their target health, through the sandbox's own API."""
 
 import logging
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -17,6 +18,8 @@ class Targets:
     def __init__(self, sandbox, pool: ThreadPoolExecutor):
         self.sandbox, self.pool = sandbox, pool
         self._health: dict[tuple[str, int], tuple[str, str]] = {}
+        self._polling = threading.Lock()
+        """Held from the question to the answer's place in `_health`: no answer overwrites a later one."""
         self._next = 0.0
         self._poll: Future | None = None
 
@@ -56,21 +59,24 @@ class Targets:
 
     def poll(self, groups: set[tuple[str, str]]) -> None:
         for arn, region in groups:
-            try:
-                answer = self.sandbox.client("elbv2", region).describe_target_health(TargetGroupArn=arn)
-            except Exception as error:
-                log.info("target health of %s: %s", arn, error)
-                answer = {"TargetHealthDescriptions": []}
-            found = {
-                (arn, entry["Target"]["Port"]): (
-                    entry["TargetHealth"]["State"],
-                    entry["TargetHealth"].get("Description", ""),
-                )
-                for entry in answer["TargetHealthDescriptions"]
-                if entry["Target"]["Id"] == ADDRESS
-            }
-            others = {target: state for target, state in self._health.items() if target[0] != arn}
-            self._health = others | found
+            with self._polling:
+                found = self._ask(arn, region)
+                self._health = {target: state for target, state in self._health.items() if target[0] != arn} | found
+
+    def _ask(self, arn: str, region: str) -> dict[tuple[str, int], tuple[str, str]]:
+        try:
+            answer = self.sandbox.client("elbv2", region).describe_target_health(TargetGroupArn=arn)
+        except Exception as error:
+            log.info("target health of %s: %s", arn, error)
+            return {}
+        return {
+            (arn, entry["Target"]["Port"]): (
+                entry["TargetHealth"]["State"],
+                entry["TargetHealth"].get("Description", ""),
+            )
+            for entry in answer["TargetHealthDescriptions"]
+            if entry["Target"]["Id"] == ADDRESS
+        }
 
     def drained(self, task: Task, now: float) -> bool:
         return self.health(task)[0] != "draining" or now - task.since > 300
