@@ -88,6 +88,8 @@ def install(sandbox: Sandbox) -> None:
             if group.target_type != "ip":
                 return super().register_targets()
             for target in self._get_param("Targets", []):
+                if not 1 <= int(target.get("Port") or group.port) <= 65535:
+                    raise ELBClientError("ValidationError", f"Port '{target['Port']}' must be between 1 and 65535")
                 try:
                     ipaddress.ip_address(target["Id"])
                 except ValueError:
@@ -237,7 +239,7 @@ class Traffic(threading.Thread):
 
     def publish_metrics(self) -> None:
         """AWS/ApplicationELB, once per AWS minute. Traffic metrics exist only for minutes with traffic, as on AWS."""
-        counts, self.counts = self.counts, Counter()
+        counts = self.within(self._take_counts())
 
         def put(region: str, name: str, value: float, unit: str = "Count", **dimensions: str) -> None:
             self.sandbox.put_metric("AWS/ApplicationELB", name, value, dimensions, unit, region)
@@ -257,7 +259,14 @@ class Traffic(threading.Thread):
             else:
                 put(region, name, value, LoadBalancer=balancer, TargetGroup=group)
             if group and name == "RequestCount":
-                put(region, "RequestCountPerTarget", value / (healthy[group] or 1), TargetGroup=group)
+                per_target = value / (healthy[group] or 1)
+                put(region, "RequestCountPerTarget", per_target, TargetGroup=group)
+                put(region, "RequestCountPerTarget", per_target, LoadBalancer=balancer, TargetGroup=group)
+
+    async def _take_counts(self) -> Counter:
+        """In the loop: a request is counted for one minute as a whole."""
+        counts, self.counts = self.counts, Counter()
+        return counts
 
     # moto's state
 

@@ -5,9 +5,11 @@ import datetime
 import itertools
 import json
 import time
+import urllib.request
 
 import pytest
 from botocore.exceptions import ClientError
+from ecs_stack import stack_fixture  # noqa: F401 - used as `stack`
 
 CPU = {"PredefinedMetricSpecification": {"PredefinedMetricType": "ECSServiceAverageCPUUtilization"}}
 MEMORY = {"PredefinedMetricSpecification": {"PredefinedMetricType": "ECSServiceAverageMemoryUtilization"}}
@@ -26,9 +28,10 @@ def until(check, seconds=20.0):
 class Scaled:
     """One ECS service and the calls that scale it. `.metric` is a metric of its own, which nobody else writes."""
 
-    def __init__(self, sandbox, desired=1, command=("sleep", "3600")):
-        self.name = next(names)
-        self.resource = f"service/scaling/{self.name}"
+    def __init__(self, sandbox, desired=1, command=("sleep", "3600"), service=None):
+        """`service`: (cluster, name) of one that exists, instead of a new one."""
+        self.cluster, self.name = service or ("scaling", next(names))
+        self.resource = f"service/{self.cluster}/{self.name}"
         self.key = {
             "ServiceNamespace": "ecs",
             "ResourceId": self.resource,
@@ -38,6 +41,10 @@ class Scaled:
         self.cloudwatch = sandbox.client("cloudwatch")
         self.ecs = sandbox.client("ecs")
         self.minute = 60 / sandbox.time_scale
+        if not service:
+            self.create(sandbox, desired, command)
+
+    def create(self, sandbox, desired, command):
         ec2 = sandbox.client("ec2")
         self.ecs.create_cluster(clusterName="scaling")
         self.ecs.register_task_definition(
@@ -63,7 +70,7 @@ class Scaled:
         )
 
     def service(self):
-        return self.ecs.describe_services(cluster="scaling", services=[self.name])["services"][0]
+        return self.ecs.describe_services(cluster=self.cluster, services=[self.name])["services"][0]
 
     def desired(self):
         return self.service()["desiredCount"]
@@ -152,7 +159,7 @@ def scaled(sandbox, early):
         if one.api.describe_scalable_targets(ServiceNamespace="ecs", ResourceIds=[one.resource])["ScalableTargets"]:
             one.api.deregister_scalable_target(**one.key)
         with contextlib.suppress(ClientError):  # a test may have deleted it
-            one.ecs.delete_service(cluster="scaling", service=one.name, force=True)
+            one.ecs.delete_service(cluster=one.cluster, service=one.name, force=True)
 
 
 def refused(code, call, *arguments, **keywords):
@@ -580,6 +587,43 @@ def test_a_task_that_burns_cpu_is_joined_by_others(scaled):
     one.track("cpu", 40.0, CPU)
     until(lambda: one.desired() == 2, 40)
     until(lambda: one.service()["runningCount"] == 2)
+
+
+def test_requests_through_the_load_balancer_scale_a_service_out(scaled, stack):
+    """No metric of the test's own here either: the load balancer counts, the policy names both of its dimensions."""
+    elbv2 = stack.sandbox.client("elbv2")
+    balancer = elbv2.create_load_balancer(Name="scaling", Subnets=stack.subnets)["LoadBalancers"][0]
+    group = elbv2.create_target_group(
+        Name="scaling", Protocol="HTTP", Port=8000, VpcId=stack.vpc, TargetType="ip"
+    )["TargetGroups"][0]["TargetGroupArn"]  # fmt: skip
+    elbv2.create_listener(
+        LoadBalancerArn=balancer["LoadBalancerArn"], Protocol="HTTP", Port=80,
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": group}],
+    )  # fmt: skip
+    definition = stack.register(
+        stack.container(
+            "exec python3 -m http.server -d $HOME -b 127.0.0.1 $PORT",
+            environment=[{"name": "PORT", "value": "8000"}],
+            portMappings=[{"containerPort": 8000}],
+        )
+    )
+    target = {"targetGroupArn": group, "containerName": "main", "containerPort": 8000}
+    name = stack.create(definition, loadBalancers=[target], healthCheckGracePeriodSeconds=300)
+    stack.completed(name, 60)
+    one = scaled(service=(stack.cluster, name))
+    one.register(1, 2)
+    label = (balancer["LoadBalancerArn"].partition(":loadbalancer/")[2], group.rpartition(":")[2])
+    requests = {"PredefinedMetricType": "ALBRequestCountPerTarget", "ResourceLabel": "/".join(label)}
+    one.track("requests", 1.0, {"PredefinedMetricSpecification": requests})
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def burst():
+        for _ in range(5):
+            direct.open(f"http://{balancer['DNSName']}/", timeout=20).read()
+        return one.desired() == 2
+
+    until(burst, 60)
+    assert one.activities()[0]["Cause"].endswith("in state ALARM triggered policy requests")
 
 
 # Metrics --------------------------------------------------------------------------------------------------------------

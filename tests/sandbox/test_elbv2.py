@@ -10,9 +10,12 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
+
+from sandbox import elbv2
 
 number = count()
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -331,6 +334,8 @@ def test_what_the_api_refuses(sandbox):
         balancer.listen()
     with pytest.raises(ClientError, match="ValidationError"):
         balancer.api.register_targets(TargetGroupArn=balancer.group, Targets=[{"Id": "no-address"}])
+    with pytest.raises(ClientError, match="ValidationError"):
+        balancer.register(70000)
     protect = [{"Key": "deletion_protection.enabled", "Value": "true"}]
     balancer.api.modify_load_balancer_attributes(LoadBalancerArn=balancer.arn, Attributes=protect)
     with pytest.raises(ClientError, match="OperationNotPermitted"):
@@ -362,3 +367,26 @@ def test_traffic_and_health_reach_cloudwatch(sandbox, program):
     eventually(lambda: total("HealthyHostCount", [*dimensions, group], "Maximum"), lambda value: value == 1)
     assert total("HTTPCode_Target_2XX_Count", dimensions) == 3
     assert total("RequestCountPerTarget", [group]) == 3
+    assert total("RequestCountPerTarget", [*dimensions, group]) == 3
+
+
+def test_a_request_is_counted_for_one_minute_as_a_whole():
+    published = []
+    sandbox = SimpleNamespace(put_metric=lambda _, name, value, *more: published.append(name))
+    traffic = elbv2.Traffic(sandbox)
+    traffic.backends = list
+    connection = SimpleNamespace(traffic=traffic, region="us-east-1", balancer_arn="a:loadbalancer/app/b/1")
+    publishing = threading.Thread(target=traffic.publish_metrics)
+
+    async def request():
+        elbv2.Connection.count(connection, "RequestCount", "a:targetgroup/t/1")
+        publishing.start()
+        publishing.join(0.3)  # a minute that ends between the two has to wait
+        elbv2.Connection.count(connection, "TargetResponseTime", "a:targetgroup/t/1", 0.5, total=False)
+
+    traffic.start()
+    traffic.within(request())
+    publishing.join(20)
+    assert {"RequestCount", "TargetResponseTime", "RequestCountPerTarget"} == set(published)
+    traffic.loop.call_soon_threadsafe(traffic.loop.stop)
+    traffic.join(20)
