@@ -104,19 +104,20 @@ def _container(container: dict, definition: dict) -> dict:
 
 def _check_containers(definition: dict, fargate: bool) -> None:
     containers = definition["containerDefinitions"]
-    names = [container.get("name") for container in containers]
     for container in containers:
         for field in ("name", "image"):
             if not container.get(field):
                 raise client(f"Container.{field} should not be null or empty.")
+    names = [container["name"] for container in containers]
+    for container in containers:
         if not NAME.fullmatch(container["name"]):
             raise client("Container.name contains invalid characters.")
         _check_environment(container, definition)
+        for mapping in container["portMappings"]:
+            if not 1 <= mapping.get("containerPort", 0) <= 65535:
+                raise client(f"Invalid 'containerPort' setting for container '{container['name']}'.")
         for dependency in container.get("dependsOn", []):
-            if dependency["containerName"] not in names or dependency["containerName"] == container["name"]:
-                raise client(
-                    f"Container {container['name']} depends on an unknown container {dependency['containerName']}."
-                )
+            _check_dependency(container, dependency, {other["name"]: other for other in containers})
         if fargate:
             _check_fargate_container(container, definition)
         elif not (container.get("memory") or container.get("memoryReservation") or definition.get("memory")):
@@ -134,6 +135,19 @@ def _check_containers(definition: dict, fargate: bool) -> None:
     reserved = sum(container.get("memoryReservation") or container.get("memory") or 0 for container in containers)
     if definition.get("memory") and reserved > int(definition["memory"]):
         raise client("Total memory of containers cannot exceed the 'memory' of the task.")
+
+
+def _check_dependency(container: dict, dependency: dict, containers: dict[str, dict]) -> None:
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDependency.html"""
+    name, condition = dependency["containerName"], dependency["condition"]
+    if name not in containers or name == container["name"]:
+        raise client(f"Container {container['name']} depends on an unknown container {name}.")
+    if condition not in ("START", "COMPLETE", "SUCCESS", "HEALTHY"):
+        raise client(f"Invalid 'condition' setting for container '{container['name']}'.")
+    if condition in ("COMPLETE", "SUCCESS") and containers[name]["essential"]:
+        raise client("A dependency container with SUCCESS or COMPLETE condition cannot be an essential container")
+    if condition == "HEALTHY" and (containers[name].get("healthCheck") or {}).get("command", ["NONE"]) == ["NONE"]:
+        raise client(f"A dependency container with HEALTHY condition must have a health check; {name} has none.")
 
 
 def _check_cycles(waits_for: dict[str, list[str]]) -> None:

@@ -62,6 +62,8 @@ class EcsResponse(BaseResponse):
 
     def create_cluster(self):
         name = self.params.get("clusterName") or "default"
+        if not definitions.NAME.fullmatch(name):
+            raise errors.invalid("Cluster name contains invalid characters.")
         clusters = self.store.clusters[self.region]
         existing = clusters.get(name)
         if existing and existing.status == "ACTIVE":
@@ -321,7 +323,7 @@ class EcsResponse(BaseResponse):
     # ---- tasks ----
 
     def run_task(self):
-        cluster, count = self._cluster(), self.params.get("count") or 1
+        cluster, count = self._cluster(), self.params.get("count", 1)
         if not 1 <= count <= 10:
             raise errors.invalid("count must be between 1 and 10.")
         definition = self.store.usable_revision(self.region, self.params.get("taskDefinition"))

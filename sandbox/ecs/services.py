@@ -9,6 +9,7 @@ import random
 from botocore.exceptions import ClientError
 
 from . import errors
+from .definitions import NAME
 from .model import Cluster, Deployment, Service, TaskDefinition, merge_tags, utcnow
 from .store import Store
 
@@ -43,6 +44,8 @@ DEPLOYMENT_CONFIGURATION = {
 
 def create(store: Store, sandbox, cluster: Cluster, request: dict, created_by: str) -> Service:
     name = request["serviceName"]
+    if not NAME.fullmatch(name):
+        raise errors.invalid("Service name contains invalid characters.")
     existing = cluster.services.get(name)
     if existing and existing.status == "ACTIVE":
         if existing.request == request:
@@ -57,9 +60,7 @@ def create(store: Store, sandbox, cluster: Cluster, request: dict, created_by: s
     if (request.get("deploymentController") or {}).get("type", "ECS") != "ECS":
         raise errors.error("UnsupportedFeatureException", "The sandbox knows the deployment controller ECS only.")
     definition = store.usable_revision(cluster.region, request.get("taskDefinition"))
-    spec = {key: copy.deepcopy(request[key]) for key in DEPLOYING if request.get(key)}
-    spec |= placement(cluster, request, definition)
-    check(sandbox, cluster, definition, spec, request)
+    spec = _spec({}, request) | placement(cluster, request, definition)
     settings = {key: copy.deepcopy(request[key]) for key in ECHOED if request.get(key) is not None}
     settings["deploymentConfiguration"] = _deployment_configuration(
         DEPLOYMENT_CONFIGURATION, request.get("deploymentConfiguration")
@@ -70,9 +71,15 @@ def create(store: Store, sandbox, cluster: Cluster, request: dict, created_by: s
         "enableECSManagedTags": False,
         "enableExecuteCommand": False,
         "propagateTags": "NONE",
-        "availabilityZoneRebalancing": "ENABLED",
+        # the default where it is possible: API reference, CreateService
+        "availabilityZoneRebalancing": (
+            "ENABLED" if settings["deploymentConfiguration"]["maximumPercent"] > 100 else "DISABLED"
+        ),
         **settings,
     }
+    if settings.get("healthCheckGracePeriodSeconds") and not spec.get("loadBalancers"):
+        raise errors.invalid("Health check grace period is only valid for services configured to use load balancers")
+    check(sandbox, cluster, definition, spec, settings)
     if spec.get("loadBalancers"):
         settings.setdefault("healthCheckGracePeriodSeconds", 0)
     service = Service(
@@ -97,7 +104,7 @@ def update(store: Store, sandbox, service: Service, request: dict) -> Service:
     definition = primary.definition
     if request.get("taskDefinition"):
         definition = store.usable_revision(cluster.region, request["taskDefinition"])
-    spec = {**primary.spec, **{key: copy.deepcopy(request[key]) for key in DEPLOYING if request.get(key) is not None}}
+    spec = _spec(primary.spec, request)
     if request.get("capacityProviderStrategy") is not None:
         spec.pop("launchType", None)
         spec |= placement(cluster, request, definition)
@@ -147,6 +154,19 @@ def deploy(service: Service, definition: TaskDefinition, spec: dict, undoes: Dep
     return new
 
 
+def _spec(before: dict, request: dict) -> dict:
+    """A revision's settings after a request, in one form for each meaning: what compares equal changes nothing."""
+    given = {key: request[key] for key in DEPLOYING if request.get(key) is not None}
+    spec = {key: value for key, value in copy.deepcopy({**before, **given}).items() if value}
+    vpc = (spec.get("networkConfiguration") or {}).get("awsvpcConfiguration")
+    if vpc:
+        vpc.setdefault("securityGroups", [])
+        vpc.setdefault("assignPublicIp", "DISABLED")
+    if spec.get("platformVersion") == "LATEST":
+        del spec["platformVersion"]
+    return spec
+
+
 def placement(cluster: Cluster, request: dict, definition: TaskDefinition) -> dict:
     """launchType or capacityProviderStrategy of a service or task, the cluster's default when neither is given."""
     launch_type, strategy = request.get("launchType"), request.get("capacityProviderStrategy")
@@ -187,14 +207,17 @@ def check(sandbox, cluster: Cluster, definition: TaskDefinition, spec: dict, set
             "The service couldn't be created because a valid taskRoleArn is not being used. "
             "Specify a valid task role in your task definition and try again."
         )
-    percents = settings.get("deploymentConfiguration") or {}
-    minimum, maximum = percents.get("minimumHealthyPercent", 100), percents.get("maximumPercent", 200)
+    percents = settings["deploymentConfiguration"]
+    minimum, maximum = percents["minimumHealthyPercent"], percents["maximumPercent"]
     if (minimum, maximum) == (100, 100):
         raise errors.invalid(
             "Both maximumPercent and minimumHealthyPercent cannot be 100 as this will block deployments."
         )
     if not 0 <= minimum <= 100 or maximum < max(minimum, 1):
         raise errors.invalid("minimumHealthyPercent must be 0 to 100, and maximumPercent above 0 and not below it.")
+    # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-rebalancing.html
+    if settings["availabilityZoneRebalancing"] == "ENABLED" and maximum <= 100:
+        raise errors.invalid("Availability Zone rebalancing requires a maximumPercent above 100.")
 
 
 def check_network(sandbox, cluster: Cluster, definition: TaskDefinition, configuration: dict | None) -> None:

@@ -152,6 +152,18 @@ def test_task_definition_with_bad_containers_is_refused(stack):
             {**main, "environment": [{"name": "A", "value": "1"}], "secrets": [{"name": "A", "valueFrom": "a"}]}
         ],
         "host ports and container ports": [{**main, "portMappings": [{"containerPort": 80, "hostPort": 81}]}],
+        "Invalid 'condition' setting for container 'main'": [
+            {**main, "dependsOn": [{"containerName": "b", "condition": "FOO"}]}, {**main, "name": "b"},
+        ],
+        "SUCCESS or COMPLETE condition cannot be an essential container": [
+            {**main, "dependsOn": [{"containerName": "b", "condition": "COMPLETE"}]}, {**main, "name": "b"},
+        ],
+        "HEALTHY condition must have a health check": [
+            {**main, "dependsOn": [{"containerName": "b", "condition": "HEALTHY"}]},
+            {**main, "name": "b", "healthCheck": {"command": ["NONE"]}},
+        ],
+        "Invalid 'containerPort' setting for container 'main'": [{**main, "portMappings": [{}]}],
+        "Invalid 'containerPort' setting": [{**main, "portMappings": [{"containerPort": 70000}]}],
         "stopTimeout": [{**main, "stopTimeout": 121}],
         "'interval' must be between 5 and 300": [{**main, "healthCheck": {"command": ["CMD", "true"], "interval": 1}}],
         "cannot exceed the 'memory'": [{**main, "memory": 1024}],
@@ -190,6 +202,10 @@ def test_service_that_cannot_work_is_refused_in_the_words_of_aws(stack):
         ({"deploymentConfiguration": {"minimumHealthyPercent": 100, "maximumPercent": 100}},
          "InvalidParameterException", "cannot be 100"),
         ({"schedulingStrategy": "DAEMON"}, "InvalidParameterException", "daemon"),
+        ({"serviceName": "no.dots"}, "InvalidParameterException", "invalid characters"),
+        ({"healthCheckGracePeriodSeconds": 30}, "InvalidParameterException", "only valid for services configured"),
+        ({"availabilityZoneRebalancing": "ENABLED", "deploymentConfiguration": {
+            "minimumHealthyPercent": 0, "maximumPercent": 100}}, "InvalidParameterException", "rebalancing requires"),
     ]  # fmt: skip
     for change, code, words in cases:
         with refused(code, words):
@@ -198,6 +214,10 @@ def test_service_that_cannot_work_is_refused_in_the_words_of_aws(stack):
         stack.create(definition, capacityProviderStrategy=[{"capacityProvider": "mine", "weight": 1}])
     with refused("ServiceNotFoundException"):
         stack.update("nobody", desiredCount=1)
+    with refused("InvalidParameterException", "invalid characters"):
+        stack.ecs.create_cluster(clusterName="no dots, no spaces")
+    with refused("InvalidParameterException", "between 1 and 10"):
+        stack.run(definition, count=0)
 
 
 def test_service_echoes_its_settings_and_update_merges_them(stack):
@@ -233,6 +253,31 @@ def test_service_echoes_its_settings_and_update_merges_them(stack):
     assert stack.update(name, forceNewDeployment=True)["deployments"][0]["id"] != before
     with refused("InvalidParameterException", "not idempotent"):
         stack.create(definition, 3, serviceName=name)
+
+
+def test_update_that_changes_nothing_makes_no_deployment(stack):
+    """Lists that are empty and defaults that are spelled out mean what leaving them out means."""
+    vpc = {"subnets": stack.subnets}
+    percents = {"minimumHealthyPercent": 0, "maximumPercent": 100}
+    name = stack.create(
+        stack.register(), 0, networkConfiguration={"awsvpcConfiguration": vpc}, deploymentConfiguration=percents,
+        serviceRegistries=[],
+    )  # fmt: skip
+    before = stack.service(name)
+    assert before["networkConfiguration"]["awsvpcConfiguration"]["assignPublicIp"] == "DISABLED"
+    assert before["availabilityZoneRebalancing"] == "DISABLED"  # not possible with 100 percent
+    spelled_out = {**vpc, "securityGroups": [], "assignPublicIp": "DISABLED"}
+    for change in (
+        {"serviceRegistries": []},
+        {"loadBalancers": []},
+        {"networkConfiguration": {"awsvpcConfiguration": vpc}},
+        {"networkConfiguration": {"awsvpcConfiguration": spelled_out}},
+        {"platformVersion": "LATEST"},
+    ):
+        assert [d["id"] for d in stack.update(name, **change)["deployments"]] == [before["deployments"][0]["id"]]
+    spelled_out["assignPublicIp"] = "ENABLED"
+    changed = stack.update(name, networkConfiguration={"awsvpcConfiguration": spelled_out})
+    assert changed["deployments"][0]["id"] != before["deployments"][0]["id"]
 
 
 def test_service_is_deleted_only_when_scaled_to_zero_or_forced(stack):
