@@ -44,6 +44,15 @@ def test_reset_ends_all_tasks_and_forgets_everything(running):
     assert stack.cluster not in str(sandbox.client("ecs").list_clusters())
 
 
+def test_six_tasks_fit_into_its_memory(start_sandbox):
+    sandbox = start_sandbox(60.0)
+    stack = Stack(sandbox)
+    stack.completed(stack.create(stack.register(), 6), 60)
+    status = sandbox.status()
+    assert status["services"][0]["running"] == 6
+    assert 0 < status["memory_mb"] < 300
+
+
 def test_nothing_is_left_after_down_and_after_kill_9(running):
     sandbox, _ = running
     os.kill(int((sandbox.home / "pid").read_text().split()[0]), signal.SIGKILL)

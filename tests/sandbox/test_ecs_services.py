@@ -186,6 +186,24 @@ def test_failing_health_check_replaces_tasks_and_trips_the_breaker(stack):
     assert "Task failed container health checks" in reasons
 
 
+def test_a_container_that_was_healthy_and_fails_is_replaced(stack, tmp_path):
+    """Each task makes a file of its own that it is healthy by, so that the test decides which of them fails."""
+    check = {"command": ["CMD-SHELL", f"test -e {tmp_path}/${{HOME##*/}}"], "interval": 5, "retries": 1}
+    script = f"touch {tmp_path}/${{HOME##*/}}; exec sleep 600"
+    name = stack.create(stack.register(stack.container(script, healthCheck=check)))
+    stack.completed(name)
+    first = stack.tasks(name)[0]
+    assert first["healthStatus"] == "HEALTHY"
+    [file] = tmp_path.iterdir()
+    file.unlink()
+    stopped = stack.reached(first["taskArn"], "STOPPED", 40)
+    assert stopped["stoppedReason"] == "Task failed container health checks"
+    assert stopped["healthStatus"] == "UNHEALTHY"
+    replaced = eventually(lambda: [t for t in stack.tasks(name) if t["healthStatus"] == "HEALTHY"])
+    assert replaced[0]["taskArn"] != first["taskArn"]
+    assert [d["rolloutState"] for d in stack.service(name)["deployments"]] == ["COMPLETED"]
+
+
 def test_rollout_waits_for_the_health_check(stack, tmp_path):
     check = {"command": ["CMD-SHELL", f"test -e {tmp_path}/ok"], "interval": 10, "startPeriod": 300}
     name = stack.create(stack.register(stack.container(healthCheck=check)))

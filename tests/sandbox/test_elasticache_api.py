@@ -2,10 +2,15 @@
 
 import os
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 from elasticache_support import TOKEN, Groups, code, wait
+
+from sandbox.processes import start_time
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +97,32 @@ def test_only_an_available_group_can_be_changed(groups):
     finally:
         os.kill(pid, signal.SIGCONT)
     assert groups.available(name)["CacheNodeType"] == "cache.t3.small"
+
+
+def test_of_concurrent_changes_exactly_one_is_accepted(groups):
+    name = groups.create()
+    pid = groups.redis(name).info("server")["process_id"]
+    start = threading.Barrier(8)
+
+    def change(number: int) -> str:
+        start.wait(20)
+        try:
+            groups.ec.modify_replication_group(
+                ReplicationGroupId=name, ApplyImmediately=True, CacheNodeType="cache.t3.small",
+                ReplicationGroupDescription=f"change {number}",
+            )  # fmt: skip
+        except ClientError as error:
+            return error.response["Error"]["Code"]
+        return "accepted"
+
+    os.kill(pid, signal.SIGSTOP)  # the one that is accepted does not end before the others have asked
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            outcomes = list(pool.map(change, range(8)))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert sorted(outcomes) == ["InvalidReplicationGroupState"] * 7 + ["accepted"]
+    assert groups.available(name)["Description"] == f"change {outcomes.index('accepted')}"
 
 
 def test_every_setting_is_described(groups, rich, network):
@@ -345,3 +376,18 @@ def test_reset_stops_the_nodes_and_forgets(start_sandbox):
     wait(lambda: not list((own.home / "processes").glob("*")))
     assert not Path(f"/proc/{pid}").exists()
     assert groups.redis(groups.create()).ping()
+
+
+@pytest.mark.parametrize("end", ["down", "kill -9"])
+def test_no_node_outlives_the_daemon(start_sandbox, end):
+    own = start_sandbox()
+    groups = Groups(own, "end")
+    name = groups.create(NumCacheClusters=2)
+    pids = [groups.redis(name, node).info("server")["process_id"] for node in (f"{name}-001", f"{name}-002")]
+    assert len(set(pids)) == 2
+    if end == "down":
+        own.down()
+        assert [start_time(pid) for pid in pids] == [None, None]
+    else:
+        os.kill(own.status()["pid"], signal.SIGKILL)
+        wait(lambda: [start_time(pid) for pid in pids] == [None, None])
