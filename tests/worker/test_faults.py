@@ -1,5 +1,6 @@
 """What AWS does to workers: lost containers, stops, outages, poison tasks, models that are away."""
 
+import contextlib
 import json
 import os
 import signal
@@ -20,13 +21,35 @@ def pool_process(api, url: str) -> int:
     return json.loads(stored)["result"]["pid"]
 
 
+def log_grows(process, words: str):
+    """Return a function that tells whether the log of `process` has come to say `words` once more."""
+    before = process.log.read_text().count(words)
+    return lambda: process.log.read_text().count(words) > before
+
+
 def restart_redis(stack):
     """Take Redis away and bring it back; returns once the worker is connected again."""
-    log = stack.worker_process.log
-    connected = log.read_text().count("Connected to")
+    connected = log_grows(stack.worker_process, "Connected to")
     stack.kill(stack.redis)
     stack.start_redis()
-    eventually(lambda: log.read_text().count("Connected to") > connected)
+    eventually(connected)
+
+
+@contextlib.contextmanager
+def redis_fault(stack, fault: str):
+    """Redis is away, full, or read-only as the old primary of a failover is."""
+    if fault == "away":
+        stack.kill(stack.redis)
+        yield
+        stack.start_redis()
+    elif fault == "full":
+        stack.client.config_set("maxmemory", 1)
+        yield
+        stack.client.config_set("maxmemory", 0)
+    else:
+        stack.client.replicaof("127.0.0.1", 1)
+        yield
+        stack.client.replicaof("NO", "ONE")
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +135,30 @@ def test_a_task_longer_than_the_stop_goes_back_to_the_queue(stack, api, model):
     assert stack.client.llen("langgraph") == 1
     assert stack.client.hlen("unacked") == 0
     assert api.state(url) not in ("SUCCESS", "FAILURE")
+
+
+def test_any_number_of_deployments_does_not_fail_a_task(stack, api, model):
+    model.hold.set()
+    url = api.ask(QUESTION)
+    for deployment in range(1, 6):
+        worker = stack.worker(**model.env)
+        model.wait_for_requests(deployment)
+        worker.send_signal(signal.SIGQUIT)  # as the worker itself does when its time is up
+        worker.wait(30)
+    model.let_go()
+    stack.worker(**model.env)
+    assert api.outcome(url)["state"] == "SUCCESS"
+
+
+def test_a_lost_connection_does_not_delay_a_task_that_waits_for_its_time(stack):
+    stack.worker_process = worker = stack.worker()
+    command = ("celery", "-A", "config.celery", "call", "config.tasks.embed", '--args=[["x"]]', "--countdown=600")
+    received = log_grows(worker, "received")
+    stack.start(*command, **stack.urls())
+    eventually(received)
+    received = log_grows(worker, "received")
+    restart_redis(stack)
+    eventually(received)
 
 
 def test_a_wrong_password_never_looks_healthy(stack):
@@ -243,6 +290,22 @@ class TestOneWorker:
         assert api.outcome(url)["state"] == "SUCCESS"
         eventually(lambda: stack.client.hlen("unacked") == 0)
         assert stack.client.llen("langgraph") == 0
+
+    @pytest.mark.parametrize("fault", ["away", "full", "read-only"])
+    def test_a_retry_that_cannot_be_published_is_not_lost(self, running, fault):
+        stack, api, model = running
+        model.hold.set()
+        model.statuses = [503]
+        url = api.ask(QUESTION)
+        eventually(lambda: api.state(url) == "STARTED")
+        rejected = log_grows(stack.worker_process, "reject requeue=True")
+        refused = log_grows(stack.worker_process, "Redis does not take back or forget a message")
+        with redis_fault(stack, fault):
+            model.let_go()
+            eventually(rejected if fault == "away" else refused)
+        assert api.outcome(url)["state"] == "SUCCESS"
+        eventually(lambda: stack.client.hlen("unacked") == 0)
+        assert api.outcome(api.ask(QUESTION))["state"] == "SUCCESS"
 
     def test_an_idle_worker_stops_soon(self, running):
         worker = running[0].worker_process

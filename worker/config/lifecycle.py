@@ -8,11 +8,13 @@ import threading
 import warnings
 from queue import Empty
 
+from billiard.einfo import ExceptionWithTraceback
 from celery import beat
-from celery.exceptions import CPendingDeprecationWarning
+from celery.exceptions import CPendingDeprecationWarning, Reject
 from celery.signals import celeryd_init, worker_init, worker_shutting_down
-from celery.worker import consumer, state
+from celery.worker import consumer, request, state
 from kombu.transport import redis
+from redis.exceptions import RedisError
 
 from config import health, settings
 from config.celery import QUEUES
@@ -20,15 +22,63 @@ from config.celery import QUEUES
 logger = logging.getLogger(__name__)
 
 MAX_RECONNECT_WAIT = 5  # seconds between attempts to reconnect; Celery's waits grow up to 30
+SETTLE_INTERVAL = 1  # seconds between attempts to tell Redis what it has refused
+
+
+# What this worker still has to tell Redis, by delivery tag: acknowledge the message (False) or put it back (True).
+# A delivery tag is a key in Redis and outlives the connection that the message came through.
+unsettled: dict[str, bool] = {}
+# Delivery tags of the tasks whose process has died.
+died: set[str] = set()
+
+
+class QoS(redis.QoS):
+    """kombu's record of the messages at hand, which tries again what Redis has refused, full or read-only say.
+
+    Celery tries but once. The message would go on to take up a process, the worker would stop to take new ones, and
+    after the visibility timeout the task would run again.
+    """
+
+    sweeping = False
+
+    def ack(self, delivery_tag):
+        self.reject(delivery_tag)
+
+    def reject(self, delivery_tag, requeue=False):
+        try:
+            super().reject(delivery_tag, requeue)
+        except (RedisError, *self.channel.connection_errors) as error:
+            logger.warning("Redis does not take back or forget a message, trying again later: %s", error)
+            unsettled[delivery_tag] = requeue
+            self._quick_ack(delivery_tag)
+        else:
+            died.discard(delivery_tag)
+
+    def restore_visible(self, *args, **kwargs):
+        self.sweeping = True
+        try:
+            super().restore_visible(*args, **kwargs)
+        finally:
+            self.sweeping = False
 
 
 class Channel(redis.Channel):
-    """kombu's channel, whose reading of remote control messages cannot hang the worker.
+    """kombu's channel, which counts deaths, and whose reading of remote control messages cannot hang the worker.
+
+    A message that goes back to its queue because the process or the whole worker that had it is gone says so in its
+    header `deaths`. kombu only knows `redelivered`, which a deployment or an outage sets too.
 
     kombu reads as soon as the socket is readable, without a timeout. But it is readable too when the connection has
     died or TLS has sent something of its own; redis-py then connects again by itself and waits for a message for ever.
     In a failover of a replication group with TLS that stopped about one worker in three.
     """
+
+    QoS = QoS
+
+    def _do_restore_message(self, payload, *args, **kwargs):
+        if self.qos.sweeping or payload["properties"]["delivery_tag"] in died:
+            payload["headers"]["deaths"] = payload["headers"].get("deaths", 0) + 1
+        super()._do_restore_message(payload, *args, **kwargs)
 
     def _receive_one(self, c):
         if c.connection is not None and not c.connection.can_read(timeout=0):
@@ -39,23 +89,38 @@ class Channel(redis.Channel):
 redis.Transport.Channel = Channel
 
 
+class Request(request.Request):
+    """Celery's request of a worker to run a task, which notes when the process died of it."""
+
+    _rejected = False
+
+    def on_failure(self, exc_info, **kwargs):
+        error = exc_info.exception
+        self._rejected = isinstance(error.exc if isinstance(error, ExceptionWithTraceback) else error, Reject)
+        super().on_failure(exc_info, **kwargs)
+
+    def reject(self, requeue=False):
+        if requeue and not self._rejected:  # only the task itself and the loss of its process put a message back
+            died.add(self.message.delivery_tag)
+        super().reject(requeue)
+
+
 class Consumer(consumer.Consumer):
     """Celery's consumer with a heartbeat file and without the chatter between workers.
 
     The file appears once the broker has answered for the first time, so a deployment with a wrong URL or token never
     looks healthy. From then on it says that the loop turns, also while the broker is away.
 
-    When the connection is lost, in a failover say, Celery drops the tasks that no process has begun and cannot
-    acknowledge those that run: both would wait for the visibility timeout and then be delivered again. Their delivery
-    tags are keys in Redis and outlive the connection, so here the first go back to the queue at once, and the second
-    are acknowledged through the new connection.
+    When the connection is lost, in a failover say, Celery drops the tasks that no process has begun, those that wait
+    for a retry included, and cannot acknowledge those that run: both would wait for the visibility timeout and then be
+    delivered again. Here the first go back to the queue at once, and the second are acknowledged through the new
+    connection.
     """
 
     _beating = False
 
     def __init__(self, *args, **kwargs):
         health.forget("worker")
-        self._dropped: set[str] = set()  # delivery tags
         # The same as the worker's flags of these names; they have no settings.
         super().__init__(*args, **{**kwargs, "without_gossip": True, "without_mingle": True, "without_heartbeat": True})
 
@@ -66,23 +131,25 @@ class Consumer(consumer.Consumer):
         super().on_connection_error_after_connected(exc)
 
     def on_close(self):
-        self._dropped |= {
-            request.message.delivery_tag for request in {*state.reserved_requests} - {*state.active_requests}
-        }
+        dropped = {*state.reserved_requests, *state.scheduled_requests} - {*state.active_requests}
+        unsettled.update({request.message.delivery_tag: True for request in dropped})
         super().on_close()
 
     def on_ready(self):
         super().on_ready()
-        channel = self.task_consumer.channel
-        for request in state.active_requests:
-            request.message.channel = channel
-        for tag in tuple(self._dropped):
-            channel.qos.restore_by_tag(tag)
-            self._dropped.discard(tag)
+        for running in state.active_requests:
+            running.message.channel = self.task_consumer.channel
+        self._settle()
         if not self._beating:
             self._beating = True
             health.touch("worker")
             self.hub.call_repeatedly(health.TOUCH_INTERVAL, health.touch, "worker")
+            self.hub.call_repeatedly(SETTLE_INTERVAL, self._settle)
+
+    def _settle(self):
+        if self.task_consumer:  # else the worker is about to stop
+            for tag in tuple(unsettled):
+                self.task_consumer.channel.qos.reject(tag, unsettled.pop(tag))
 
     def ensure_connected(self, conn):
         """Connect as Celery does; it waits in a loop of its own, where the hub's timers do not fire."""

@@ -4,7 +4,7 @@ import json
 import time
 
 from celery import Task
-from celery.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import Reject, SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
 
 from config import settings
@@ -12,7 +12,7 @@ from config.celery import app
 
 logger = get_task_logger(__name__)
 
-MAX_DELIVERIES = 5
+MAX_DEATHS = 5
 COURSES_KEY = "nexus-learn:courses"
 
 
@@ -20,17 +20,18 @@ class TooSlow(Exception):
     """The task has reached the soft time limit of its queue."""
 
 
-class TooManyDeliveries(Exception):
-    """The task has taken its worker down too often to be tried once more."""
+class TooManyDeaths(Exception):
+    """The task has taken its process or worker down too often to be tried once more."""
 
 
 class BoundedTask(Task):
-    """A task that fails with a sentence when it takes too long, and for good when it is delivered too often.
+    """A task that fails with a sentence when it takes too long, and for good when its process dies too often.
 
     Celery gives a task whose process died back to the queue without counting, so one that always kills its process
-    (out of memory, say) would occupy the workers for ever.
+    (out of memory, say) would occupy the workers for ever. config.lifecycle counts.
     """
 
+    Request = "config.lifecycle:Request"
     resultrepr_maxsize = 0  # questions and answers belong to the student, not into the logs
 
     def __call__(self, *args, **kwargs):
@@ -38,16 +39,16 @@ class BoundedTask(Task):
             return self.run(*args, **kwargs)
         except SoftTimeLimitExceeded:
             raise TooSlow(f"The task took longer than {self.soft_time_limit:.0f} s and was stopped.") from None
+        except Reject as error:
+            # Task.retry() raises it when it cannot publish, and would fail the task that the outage only delays.
+            raise Reject(error.reason, requeue=True) from error
 
     def before_start(self, task_id, args, kwargs):
-        if not self.request.delivery_info.get("redelivered"):
-            return
-        key = f"nexus-learn:deliveries:{task_id}"
-        with self.backend.client.pipeline() as pipe:
-            again, _ = pipe.incr(key).expire(key, settings.RESULT_EXPIRES).execute()
-        if again >= MAX_DELIVERIES:
-            raise TooManyDeliveries(f"The task ended its worker process {again} times and is given up.")
-        logger.warning("Delivered again: this is delivery %d of at most %d", again + 1, MAX_DELIVERIES)
+        deaths = self.request.get("deaths", 0)
+        if deaths >= MAX_DEATHS:
+            raise TooManyDeaths(f"The task ended its worker process {deaths} times and is given up.")
+        if deaths:
+            logger.warning("Its process has died %d times; at %d the task is given up", deaths, MAX_DEATHS)
 
 
 @app.task(bind=True, base=BoundedTask, max_retries=5)
