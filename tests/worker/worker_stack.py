@@ -181,9 +181,10 @@ class FakeModel:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 model.requests.append({"path": self.path, "key": self.headers["Authorization"], **body})
+                # Before the wait: a caller that is killed during it must not take the status of a later one.
+                status = model.statuses.pop(0) if model.statuses else 200
                 if model.hold.is_set():
                     model.release.wait(60)
-                status = model.statuses.pop(0) if model.statuses else 200
                 text = "The model's answer."
                 answer = {
                     "choices": [{"message": {"content": text}}],
