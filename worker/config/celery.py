@@ -64,7 +64,7 @@ app.conf.update(
     worker_lost_wait=2,  # seconds until the task of a process that died counts as lost
     worker_consumer="config.lifecycle:Consumer",
     # Remote control stays on for `celery inspect`: its cost was reply queues that nobody removed, and these expire
-    # after control_queue_expires since Celery 5.7. Events, gossip, mingle and heartbeats are off (lifecycle).
+    # after control_queue_expires since Celery 5.7 (and lifecycle). Events, gossip, mingle and heartbeats are off (lifecycle).
     worker_send_task_events=False,
     # Results.
     task_track_started=True,

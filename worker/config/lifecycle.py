@@ -17,7 +17,7 @@ from kombu.transport import redis
 from redis.exceptions import RedisError
 
 from config import health, settings
-from config.celery import QUEUES
+from config.celery import QUEUES, app
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,13 @@ class Channel(redis.Channel):
         if self.qos.sweeping or payload["properties"]["delivery_tag"] in died:
             payload["headers"]["deaths"] = payload["headers"].get("deaths", 0) + 1
         super()._do_restore_message(payload, *args, **kwargs)
+
+    def _put(self, queue, message, **kwargs):
+        super()._put(queue, message, **kwargs)
+        # kombu lets a queue expire only where it was declared: the answer to a `celery inspect` that is gone stayed.
+        if queue.endswith(".reply.celery.pidbox"):
+            with self.conn_or_acquire() as client:
+                client.expire(queue, int(app.conf.control_queue_expires))
 
     def _receive_one(self, c):
         if c.connection is not None and not c.connection.can_read(timeout=0):
