@@ -10,7 +10,7 @@ import time
 
 import psutil
 import pytest
-from worker_stack import WORKER, FakeModel, Stack, eventually, health
+from worker_stack import WORKER, FakeModel, Stack, died, eventually, health
 
 QUESTION = "What is overfitting?"
 
@@ -168,6 +168,25 @@ def test_a_lost_connection_does_not_delay_a_task_that_waits_for_its_time(stack):
     received = log_grows(worker, "received")
     restart_redis(stack)
     eventually(received)
+
+
+def test_beat_remembers_its_last_runs(stack):
+    def start_beat():
+        beat = stack.beat(COURSES_REFRESH_INTERVAL=3600)
+        eventually(lambda: health(beat, "beat") == 0 or died(beat))
+        return beat
+
+    stack.kill(start_beat())
+    assert time.time() - float(stack.client.hget("nexus-learn:beat", "refresh-courses")) < 3600
+    stack.client.hset("nexus-learn:beat", "refresh-courses", time.time() - 3600)
+    beat = start_beat()
+    eventually(lambda: stack.client.llen("embeddings") == 1)
+    eventually(lambda: time.time() - float(stack.client.hget("nexus-learn:beat", "refresh-courses")) < 3600)
+    stack.kill(beat)
+    beat = start_beat()
+    beat.terminate()
+    beat.wait(60)
+    assert "Sending due task" not in beat.log.read_text()
 
 
 def test_a_wrong_password_never_looks_healthy(stack):

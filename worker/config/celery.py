@@ -64,7 +64,7 @@ app.conf.update(
     worker_lost_wait=2,  # seconds until the task of a process that died counts as lost
     worker_consumer="config.lifecycle:Consumer",
     # Remote control stays on for `celery inspect`: its cost was reply queues that nobody removed, and these expire
-    # after control_queue_expires since Celery 5.7 (and lifecycle). Events, gossip, mingle and heartbeats are off (lifecycle).
+    # after control_queue_expires since Celery 5.7. Events, gossip, mingle and heartbeats are off (lifecycle).
     worker_send_task_events=False,
     # Results.
     task_track_started=True,
@@ -74,7 +74,8 @@ app.conf.update(
     redis_socket_connect_timeout=3,
     redis_socket_keepalive=True,
     redis_retry_on_timeout=True,
-    # Beat. No schedule file: the container's disk is as short-lived as its memory, and may be read-only.
+    # Beat. No schedule file: the container's disk is as short-lived as its memory, and may be read-only. The times of
+    # the last runs are in Redis (lifecycle).
     beat_scheduler="config.lifecycle:Scheduler",
     beat_max_loop_interval=10,  # seconds; well below the age at which the health check calls it hung
     beat_schedule={

@@ -5,7 +5,9 @@ import logging
 import os
 import signal
 import threading
+import time
 import warnings
+from datetime import UTC, datetime
 from queue import Empty
 
 from billiard.einfo import ExceptionWithTraceback
@@ -22,7 +24,8 @@ from config.celery import QUEUES, app
 logger = logging.getLogger(__name__)
 
 MAX_RECONNECT_WAIT = 5  # seconds between attempts to reconnect; Celery's waits grow up to 30
-SETTLE_INTERVAL = 1  # seconds between attempts to tell Redis what it has refused
+LAST_RUNS_KEY = "nexus-learn:beat"  # a hash: seconds since 1970 by name of the schedule's entry
+SETTLE_INTERVAL = 1  # seconds between attempts at what Redis has refused
 
 
 # What this worker still has to tell Redis, by delivery tag: acknowledge the message (False) or put it back (True).
@@ -175,7 +178,12 @@ class Consumer(consumer.Consumer):
 
 
 class Scheduler(beat.Scheduler):
-    """Celery's in-memory scheduler with a heartbeat file."""
+    """Celery's in-memory scheduler with a heartbeat file and a memory of its last runs, in Redis.
+
+    Without it each start counts anew, and an entry whose interval is longer than beat lives would never run.
+    """
+
+    _recalled = False
 
     def __init__(self, *args, **kwargs):
         if not kwargs.get("lazy"):
@@ -184,8 +192,26 @@ class Scheduler(beat.Scheduler):
 
     def tick(self, *args, **kwargs):
         _ = self.producer  # waits for the broker before the first tick, so that a wrong URL never looks healthy
+        if not self._recalled:
+            try:
+                self._recall()
+            except RedisError as error:
+                logger.error("Redis does not tell the last runs, trying again: %s", error)
+                return SETTLE_INTERVAL
         health.touch("beat")
         return super().tick(*args, **kwargs)
+
+    def _recall(self):
+        redis_client = self.app.backend.client
+        for name, entry in self.schedule.items():
+            redis_client.hsetnx(LAST_RUNS_KEY, name, time.time())
+            entry.last_run_at = datetime.fromtimestamp(float(redis_client.hget(LAST_RUNS_KEY, name)), UTC)
+        self._recalled = True
+
+    def apply_async(self, entry, *args, **kwargs):
+        result = super().apply_async(entry, *args, **kwargs)
+        self.app.backend.client.hset(LAST_RUNS_KEY, entry.name, time.time())
+        return result
 
 
 @celeryd_init.connect
