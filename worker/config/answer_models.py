@@ -68,7 +68,8 @@ def _bedrock(model: str, prompt: str) -> str:
         raise _error(status, f"Bedrock model {model}: {error.response['Error'].get('Message')}") from error
     except BotoCoreError as error:
         raise ModelUnavailable(f"Bedrock does not answer: {error}") from error
-    return response["output"]["message"]["content"][0]["text"].strip()
+    # A model that reasons puts its reasoning first, in a block of its own.
+    return _first_text(model, [block.get("text") for block in response["output"]["message"]["content"]])
 
 
 def _openai(model: str, prompt: str) -> str:
@@ -89,7 +90,15 @@ def _openai(model: str, prompt: str) -> str:
         raise ModelUnavailable(f"OPENAI_BASE_URL does not answer: {error!r}") from error
     if response.status_code != 200:
         raise _error(response.status_code, f"Model {model} answers with status {response.status_code}")
-    return response.json()["choices"][0]["message"]["content"].strip()
+    return _first_text(model, [choice["message"].get("content") for choice in response.json()["choices"]])
+
+
+def _first_text(model: str, texts: list[str | None]) -> str:
+    """Return the first of `texts` that there is."""
+    for text in texts:
+        if text and text.strip():
+            return text.strip()
+    raise ModelRefused(f"Model {model} answers without a text.")
 
 
 def _error(status: int, text: str) -> Exception:

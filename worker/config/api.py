@@ -61,7 +61,11 @@ async def _json_object(request: Request) -> dict:
             raise HTTPException(413, f"The body must not be larger than {MAX_BODY // 1024} KiB.")
     try:
         value = json.loads(body)
-    except ValueError:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        # JSON can write half of a surrogate pair ("\ud800"); neither the model nor a reply in UTF-8 can.
+        raise HTTPException(400, "The body holds a character that does not exist: half of a surrogate pair.") from None
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise HTTPException(400, "The body must be a JSON object.")
@@ -174,6 +178,9 @@ def main() -> None:
         host=os.environ.get("HOST") or "0.0.0.0",  # noqa: S104  the container's own network interface
         port=int(os.environ.get("PORT") or 8000),
         timeout_graceful_shutdown=20,
+        # Above the load balancer's idle timeout of 60 s, or it sends requests into connections that close: a 502.
+        # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html
+        timeout_keep_alive=75,
         server_header=False,
         access_log=False,  # mostly health checks; the load balancer keeps an access log
     )
