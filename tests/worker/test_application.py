@@ -3,6 +3,8 @@
 import resource
 import signal
 import subprocess
+import time
+from http.client import HTTPConnection
 
 import pytest
 from worker_stack import WORKER, eventually, health
@@ -53,6 +55,10 @@ def test_tasks_travel_on_their_own_queues(shared):
         ("ask-async", b"not json", 400, "JSON object"),
         ("ask-async", b"\xff\xfe", 400, "JSON object"),
         ("ask-async", [], 400, "JSON object"),
+        ("ask-async", b"[" * 200_000, 400, "JSON object"),
+        ("ask-async", {"student_id": "\ud800", "question": "x"}, 400, "surrogate"),
+        ("ask-async", {"student_id": "s", "question": "\ud800"}, 400, "surrogate"),
+        ("embed-async", {"texts": ["\ud800"]}, 400, "surrogate"),
         ("ask-async", {"question": "x"}, 400, '"student_id"'),
         ("ask-async", {"student_id": "s"}, 400, '"question"'),
         ("ask-async", {"student_id": "s", "question": "  "}, 400, '"question"'),
@@ -150,6 +156,18 @@ def test_results_and_replies_expire(shared):
         assert shared.client.ttl(key) <= 24 * 3600
 
 
+@pytest.mark.parametrize(
+    ("task", "queue"), [("ask", "langgraph"), ("embed", "embeddings"), ("refresh_courses", "embeddings")]
+)
+def test_each_task_goes_to_its_queue(stack, task, queue):
+    sending = stack.start("celery", "-A", "config.celery", "call", f"config.tasks.{task}", **stack.urls())
+    assert sending.wait(60) == 0
+    assert {name: stack.client.llen(name) for name in ("langgraph", "embeddings")} == {
+        "langgraph": int(queue == "langgraph"),
+        "embeddings": int(queue == "embeddings"),
+    }
+
+
 def test_api_without_broker_says_so_within_seconds(stack):
     api = stack.api()
     stack.kill(stack.started[0])
@@ -185,6 +203,17 @@ def test_api_with_a_full_or_read_only_broker_says_so(stack):
     assert api.request("/api/ai/ask-async/", {"student_id": "s", "question": "x"})[0] == 503
     stack.client.replicaof("NO", "ONE")
     api.ask("x")
+
+
+def test_api_keeps_an_idle_connection_for_the_load_balancer(shared):
+    connection = HTTPConnection("127.0.0.1", shared.client_api.port, timeout=30)
+    connection.auto_open = False  # no second connection behind the test's back
+    connection.connect()
+    for idle in (7, 0):  # seconds; uvicorn's own limit is 5
+        connection.request("GET", "/health")
+        assert connection.getresponse().read()
+        time.sleep(idle)
+    connection.close()
 
 
 def test_api_ends_with_code_0_at_sigterm(stack):

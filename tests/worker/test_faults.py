@@ -1,5 +1,6 @@
 """What AWS does to workers: lost containers, stops, outages, poison tasks, models that are away."""
 
+import base64
 import contextlib
 import json
 import os
@@ -10,7 +11,7 @@ import time
 
 import psutil
 import pytest
-from worker_stack import WORKER, FakeModel, Stack, died, eventually, health
+from worker_stack import WORKER, FakeModel, Proxy, Stack, died, eventually, health
 
 QUESTION = "What is overfitting?"
 
@@ -189,6 +190,33 @@ def test_beat_remembers_its_last_runs(stack):
     assert "Sending due task" not in beat.log.read_text()
 
 
+@pytest.fixture
+def proxy(stack):
+    proxy = Proxy(stack.port)
+    yield proxy
+    proxy.stop()
+
+
+def test_connections_that_go_silent_are_replaced(stack, model, proxy):
+    """Nothing is lost, and neither the API nor the worker hangs."""
+    urls = {name: url.replace(str(stack.port), str(proxy.port)) for name, url in stack.urls().items()}
+    worker = stack.worker(**model.env, **urls)
+    api = stack.api(**urls)
+    assert api.outcome(api.ask(QUESTION))["state"] == "SUCCESS"
+    proxy.lose()
+    status, _ = api.request("/api/ai/ask-async/", {"student_id": "s", "question": QUESTION})
+    assert status in (202, 503)  # within the 30 s that the test's client waits
+    url = eventually(lambda: ask_if_possible(api))
+    assert api.outcome(url, 60)["state"] == "SUCCESS"
+    eventually(lambda: stack.client.hlen("unacked") == 0)
+    assert not died(worker)
+
+
+def ask_if_possible(api) -> str | None:
+    status, body = api.request("/api/ai/ask-async/", {"student_id": "s", "question": QUESTION})
+    return body["status_url"] if status == 202 else None
+
+
 def test_a_wrong_password_never_looks_healthy(stack):
     urls = {name: url.replace("a-token", "another-token") for name, url in stack.urls().items()}
     command = ("celery", "-A", "config.celery")
@@ -333,6 +361,43 @@ class TestOneWorker:
         assert api.outcome(url)["state"] == "SUCCESS"
         eventually(lambda: stack.client.hlen("unacked") == 0)
         assert api.outcome(api.ask(QUESTION))["state"] == "SUCCESS"
+
+    def test_closed_connections_lose_and_repeat_nothing(self, running):
+        stack, api, model = running
+        model.hold.set()
+        urls = [api.ask(QUESTION) for _ in range(3)]
+        model.wait_for_requests(1)
+        connected = log_grows(stack.worker_process, "Connected to")
+        for kind in ("normal", "pubsub"):
+            stack.client.client_kill_filter(_type=kind, skipme=True)
+        eventually(connected)
+        model.let_go()
+        for url in urls:
+            assert api.outcome(url)["state"] == "SUCCESS"
+        eventually(lambda: stack.client.hlen("unacked") == 0)
+        assert len(model.requests) == 3
+
+    def test_a_pickled_message_is_refused_unread(self, running, tmp_path):
+        stack, api, _ = running
+        trap = f"cos\nsystem\n(S'touch {tmp_path}/opened'\ntR."
+        refused = log_grows(stack.worker_process, "ContentDisallowed")
+        message = {
+            "body": base64.b64encode(trap.encode()).decode(),
+            "content-type": "application/x-python-serialize",
+            "content-encoding": "binary",
+            "headers": {"id": "x", "task": "config.tasks.ask", "lang": "py"},
+            "properties": {
+                "body_encoding": "base64",
+                "correlation_id": "x",
+                "delivery_info": {"exchange": "langgraph", "routing_key": "langgraph"},
+                "delivery_tag": "x",
+            },
+        }
+        stack.client.lpush("langgraph", json.dumps(message))
+        eventually(refused)
+        assert not (tmp_path / "opened").exists()
+        assert api.outcome(api.ask(QUESTION))["state"] == "SUCCESS"
+        eventually(lambda: stack.client.hlen("unacked") == 0)
 
     def test_an_idle_worker_stops_soon(self, running):
         worker = running[0].worker_process

@@ -161,6 +161,23 @@ def test_bedrock_errors_are_told_apart(bedrock, status, error):
     assert len(bedrock.requests) == 1  # no retries inside: they are Celery's
 
 
+def test_the_reasoning_of_a_bedrock_model_is_not_its_answer(bedrock):
+    bedrock.blocks.insert(0, {"reasoningContent": {"reasoningText": {"text": "Let me think."}}})
+    assert answers.ask("What is overfitting?")["answer"] == "The model's answer."
+    del bedrock.blocks[1]
+    with pytest.raises(answer_models.ModelRefused, match="answers without a text"):
+        answers.ask("What is overfitting?")
+
+
+def test_an_openai_model_without_an_answer_has_refused(model, monkeypatch):
+    monkeypatch.setattr(settings, "ANSWER_MODEL", ("openai", "x"))
+    monkeypatch.setattr(settings, "OPENAI_BASE_URL", model.url)
+    assert answers.ask("What is overfitting?")["answer"] == "The model's answer."
+    model.text = None
+    with pytest.raises(answer_models.ModelRefused, match="answers without a text"):
+        answers.ask("What is overfitting?")
+
+
 def test_models_that_cannot_be_reached_are_unavailable(monkeypatch):
     monkeypatch.setattr(settings, "ANSWER_MODEL", ("openai", "x"))
     monkeypatch.setattr(settings, "OPENAI_BASE_URL", "http://127.0.0.1:1/v1")

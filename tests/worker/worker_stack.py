@@ -179,6 +179,8 @@ class FakeModel:
         self.release = threading.Event()
         self.statuses: list[int] = []
         self.requests: list[dict] = []
+        self.text: str | None = "The model's answer."  # of the OpenAI-compatible endpoint
+        self.blocks: list[dict] = [{"text": self.text}]  # of Bedrock
         model = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -189,10 +191,9 @@ class FakeModel:
                 status = model.statuses.pop(0) if model.statuses else 200
                 if model.hold.is_set():
                     model.release.wait(60)
-                text = "The model's answer."
                 answer = {
-                    "choices": [{"message": {"content": text}}],
-                    "output": {"message": {"role": "assistant", "content": [{"text": text}]}},
+                    "choices": [{"message": {"content": model.text}}],
+                    "output": {"message": {"role": "assistant", "content": model.blocks}},
                 }
                 try:
                     self.send_response(status)
@@ -227,3 +228,44 @@ class FakeModel:
         self.let_go()
         self.server.shutdown()
         self.server.server_close()
+
+
+class Proxy:
+    """A TCP proxy to a Redis; what goes through it can be made to vanish, as when a route or a host is lost."""
+
+    def __init__(self, target: int):
+        self.target = target
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.connections: list[dict] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # the listener was closed
+            while True:
+                client, _ = self.listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.target))
+                connection = {"sockets": (client, server), "lost": False}
+                self.connections.append(connection)
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=self._forward, args=(connection, *pair), daemon=True).start()
+
+    @staticmethod
+    def _forward(connection: dict, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if not connection["lost"]:
+                    target.sendall(data)
+            if not connection["lost"]:
+                target.shutdown(socket.SHUT_WR)
+
+    def lose(self) -> None:
+        """Let the connections that there are go silent, without closing them; new ones work."""
+        for connection in self.connections:
+            connection["lost"] = True
+
+    def stop(self) -> None:
+        self.listener.close()
+        for connection in self.connections:
+            for end in connection["sockets"]:
+                end.close()
