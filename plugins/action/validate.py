@@ -24,7 +24,13 @@ class ActionModule(ActionBase):
                 values[name] = self._templar.template(task_vars[name])
             except AnsibleError as error:
                 wrong.append(f"{name} cannot be evaluated: {error}")
-        wrong = wrong or validation.errors(values, boto3.session.Session().get_available_regions("ecs"))
+        session = boto3.session.Session()
+        regions = [
+            region
+            for partition in session.get_available_partitions()
+            for region in session.get_available_regions("ecs", partition_name=partition)
+        ]
+        wrong = wrong or validation.errors(values, regions)
         if wrong:
             return {**result, "failed": True, "msg": "Nothing was touched. " + " ".join(wrong), "errors": wrong}
         return {**result, "changed": False}

@@ -605,16 +605,11 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _replacement(params: Mapping, words: str, field: str, before: Any, after: Any) -> Refused:
-    then = (
-        "Its replacement is not automatic: take it away with playbooks/destroy.yml, which keeps a final snapshot, "
-        "and run site.yml again."
-        if params["allow_replacement"]
-        else "Only allow_replacement (redis_allow_replacement) permits that."
-    )
     return Refused(
         f"{group_resource(params)}: AWS cannot change {words} ({field} {before!r} to {after!r}) in place. A new group "
         "would have to take its place, and every queued task and every result in it would be lost. Nothing was "
-        f"changed. Set {field} back to {before!r}. {then}"
+        f"changed. Set {field} back to {before!r}, or, if it has to be, take the stack away with "
+        "playbooks/destroy.yml, which keeps a final snapshot, and run site.yml again."
     )
 
 

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.nexus_learn.aws.plugins.module_utils.cloudwatch_log_groups import RETENTION_DAYS
 
 _T = ("micro", "small", "medium")
 _M = ("large", "xlarge", "2xlarge", "4xlarge", "8xlarge", "12xlarge", "16xlarge")
 _M5 = ("large", "xlarge", "2xlarge", "4xlarge", "12xlarge", "24xlarge")
-# https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/CacheNodes.SupportedTypes.html (current generation)
+# https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/CacheNodes.SupportedTypes.html (current generation; not r6gd,
+# which keeps part of the data on disk and has to be asked for by data tiering)
 NODE_SIZES: dict[str, tuple[str, ...]] = {
     "t3": _T,
     "t4g": _T,
@@ -25,7 +27,6 @@ NODE_SIZES: dict[str, tuple[str, ...]] = {
     "r5": _M5,
     "r6g": _M,
     "r7g": _M,
-    "r6gd": _M[1:],
     "c7gn": _M,
 }
 NODE_TYPES = [f"cache.{family}.{size}" for family, sizes in NODE_SIZES.items() for size in sizes]
@@ -84,6 +85,16 @@ SPEC: dict[str, dict[str, Any]] = {
     "ecs_backend_memory": {"type": "int"},
     "ecs_celery_beat_cpu": {"type": "int"},
     "ecs_celery_beat_memory": {"type": "int"},
+    # inputs of roles that AWS would refuse only when part of the stack is there
+    "elasticache_parameters": {"type": "dict", "default": {}},
+    "elasticache_snapshot_window": {"type": "str", "default": "03:00-04:00"},
+    "elasticache_maintenance_window": {"type": "str", "default": "sun:04:30-sun:05:30"},
+    "observability_log_retention_days": {"type": "int"},
+    "ecs_celery_worker_stop_timeout": {"type": "int"},
+    "autoscaling_cpu_target": {"type": "float"},
+    "autoscaling_memory_target": {"type": "float"},
+    "autoscaling_scale_out_cooldown": {"type": "int"},
+    "autoscaling_scale_in_cooldown": {"type": "int"},
 }
 
 Rule = Callable[[Mapping[str, Any]], Iterator[str]]
@@ -109,7 +120,7 @@ def _one_of(name: str, value: Any, allowed: list) -> Iterator[str]:
         yield f"{name} is {value}; allowed: {', '.join(map(str, allowed))}."
 
 
-def _between(name: str, value: int, low: int, high: int) -> Iterator[str]:
+def _between(name: str, value: float, low: int, high: int) -> Iterator[str]:
     if not low <= value <= high:
         yield f"{name} is {value}; allowed: {low} to {high}."
 
@@ -152,6 +163,76 @@ def _redis(values: Mapping) -> Iterator[str]:
             "takes an auth token over TLS only: set elasticache_transit_encryption_enabled to true, or "
             "elasticache_auth_token_enabled to false."
         )
+
+
+def _eviction(values: Mapping) -> Iterator[str]:
+    policy = values["elasticache_parameters"].get("maxmemory-policy", "noeviction")
+    if policy != "noeviction":
+        yield (
+            f"elasticache_parameters has maxmemory-policy {policy}; allowed: noeviction. With any other, Redis throws "
+            "queued tasks away when its memory is full."
+        )
+
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WEEK = 7 * 24 * 60
+
+
+def _windows(values: Mapping) -> Iterator[str]:
+    """https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_CreateReplicationGroup.html"""
+    snapshot = re.fullmatch(r"(\d\d):(\d\d)-(\d\d):(\d\d)", values["elasticache_snapshot_window"])
+    day = f"({'|'.join(_DAYS)})"
+    maintenance = re.fullmatch(
+        rf"{day}:(\d\d):(\d\d)-{day}:(\d\d):(\d\d)", values["elasticache_maintenance_window"].lower()
+    )
+    if not snapshot or int(snapshot[1]) > 23 or int(snapshot[3]) > 23 or int(snapshot[2]) > 59 or int(snapshot[4]) > 59:
+        yield (
+            f"elasticache_snapshot_window is {values['elasticache_snapshot_window']}; allowed: hh:mm-hh:mm, UTC, "
+            "for example 03:00-04:00."
+        )
+        return
+    if not maintenance or any(int(maintenance[n]) > 23 or int(maintenance[n + 1]) > 59 for n in (2, 5)):
+        yield (
+            f"elasticache_maintenance_window is {values['elasticache_maintenance_window']}; allowed: "
+            "ddd:hh:mm-ddd:hh:mm, UTC, for example sun:04:30-sun:05:30."
+        )
+        return
+    begin, end = (int(snapshot[n]) * 60 + int(snapshot[n + 1]) for n in (1, 3))
+    daily = (end - begin) % (24 * 60)
+    first, last = (
+        _DAYS.index(maintenance[n]) * 1440 + int(maintenance[n + 1]) * 60 + int(maintenance[n + 2]) for n in (1, 4)
+    )
+    weekly = (last - first) % _WEEK
+    for name, minutes in (("elasticache_snapshot_window", daily), ("elasticache_maintenance_window", weekly)):
+        if minutes < 60:
+            yield f"{name} is {values[name]}, {minutes} minutes; allowed: 60 minutes or more."
+    if any(
+        (begin + 1440 * day - first) % _WEEK < weekly or (first - begin - 1440 * day) % _WEEK < daily
+        for day in range(7)
+    ):
+        yield (
+            f"elasticache_snapshot_window is {values['elasticache_snapshot_window']} and "
+            f"elasticache_maintenance_window {values['elasticache_maintenance_window']}; allowed: windows that do not "
+            "overlap."
+        )
+
+
+def _roles(values: Mapping) -> Iterator[str]:
+    if values.get("observability_log_retention_days") is not None:
+        yield from _one_of(
+            "observability_log_retention_days", values["observability_log_retention_days"], RETENTION_DAYS
+        )
+    # stopTimeout: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html; targets and
+    # cooldowns: https://docs.aws.amazon.com/autoscaling/application/APIReference/API_TargetTrackingScalingPolicyConfiguration.html
+    for name, low, high in (
+        ("ecs_celery_worker_stop_timeout", 2, 120),
+        ("autoscaling_cpu_target", 1, 100),
+        ("autoscaling_memory_target", 1, 100),
+        ("autoscaling_scale_out_cooldown", 0, 3600),
+        ("autoscaling_scale_in_cooldown", 0, 3600),
+    ):
+        if values.get(name) is not None:
+            yield from _between(name, values[name], low, high)
 
 
 def _fargate(cpu_name: str, cpu: int, memory_name: str, memory: int) -> Iterator[str]:
@@ -209,4 +290,4 @@ def _celery(values: Mapping) -> Iterator[str]:
         yield from _fargate(f"{where}cpu", effective["celery_cpu"], f"{where}memory", effective["celery_memory"])
 
 
-RULES: tuple[Rule, ...] = (_names, _redis, _tasks, _celery)
+RULES: tuple[Rule, ...] = (_names, _redis, _eviction, _windows, _roles, _tasks, _celery)

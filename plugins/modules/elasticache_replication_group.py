@@ -160,12 +160,6 @@ options:
     description: With O(state=absent), lose the data.
     type: bool
     default: false
-  allow_replacement:
-    description:
-      - What AWS can change only with a new group is refused in any case, for all data would be lost.
-      - V(true) says in the refusal how to replace the group by hand.
-    type: bool
-    default: false
   apply_immediately:
     description:
       - V(false) leaves a new node type and a new engine version to the maintenance window.
@@ -311,7 +305,6 @@ SPEC = {
         "state": {"type": "str", "choices": ["present", "absent", "gathered"], "default": "present"},
         "final_snapshot_identifier": {"type": "str"},
         "skip_final_snapshot": {"type": "bool", "default": False},
-        "allow_replacement": {"type": "bool", "default": False},
         "apply_immediately": {"type": "bool", "default": True},
         "wait_timeout": {"type": "int", "default": 3600},
     }

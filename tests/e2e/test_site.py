@@ -190,6 +190,22 @@ def test_prod_is_foretold_beside_dev(console):
     assert console.playbook("site.yml", "-i", "inventories/prod", "--check").changed >= 10
 
 
+def test_security_groups_follow_the_ports(console):
+    extra = ("-e", "elasticache_port=6380", "-e", "ecs_backend_port=9000")
+    run = console.playbook("site.yml", "-i", "inventories/prod", "--check", "--diff", "--tags", "network", *extra)
+    assert "tcp 6380" in run.text
+    assert "tcp 9000" in run.text
+    assert "tcp 6379" not in run.text
+
+
+def test_an_internal_load_balancer_lies_in_private_subnets(console):
+    run = console.playbook(
+        "site.yml", "-i", "inventories/prod", "--check", "--diff", "-e", "ecs_backend_scheme=internal"
+    )
+    balancer = run.text[run.text.index("scheme: internal") :].split(" tags: ")[0]
+    assert re.findall(r"subnet nexus-learn-prod-(\S+)\)", balancer) == ["private-a", "private-b"]
+
+
 def test_tasks_may_use_the_key_that_encrypts_their_secret(console):
     kms = console.sandbox.client("kms")
     key = kms.create_key()["KeyMetadata"]["Arn"]

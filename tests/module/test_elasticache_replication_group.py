@@ -388,7 +388,7 @@ def test_what_is_left_out_is_not_touched(quartet, cache, kept, drifting):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"at_rest_encryption_enabled": False}, ("encryption at rest", "would be lost", "redis_allow_replacement")),
+        ({"at_rest_encryption_enabled": False}, ("encryption at rest", "would be lost", "playbooks/destroy.yml")),
         ({"engine_version": "6.2", "parameter_group": None}, ("older version", "'7.0.7'", "would be lost")),
         ({"transit_encryption_enabled": False, "transit_encryption_mode": None}, ("TLS to off", "token")),
         ({"auth_token_enabled": False}, ("demands a token",)),
@@ -418,11 +418,6 @@ def test_what_cannot_be_changed_in_subnet_parameter_group_and_key(module, calls,
         message = module(NAME, {**drifting, **changes}, expect_failure=True)["msg"]
         assert all(word in message for word in words), message
     assert calls.writes == []
-
-
-def test_allow_replacement_says_what_a_person_does(module, drifting):
-    wrong = {**drifting, "at_rest_encryption_enabled": False, "allow_replacement": True}
-    assert "playbooks/destroy.yml" in module(NAME, wrong, expect_failure=True)["msg"]
 
 
 def test_a_token_without_tls_is_refused(module, calls, args):

@@ -21,7 +21,6 @@ def params(**given):
         "name": "Redis",
         "state": "present",
         "apply_immediately": True,
-        "allow_replacement": False,
         "skip_final_snapshot": False,
         **given,
     }

@@ -59,6 +59,20 @@ def test_the_inventories_of_the_repository_are_valid(name):
         ({"aws_region": "us-est-1"}, ["aws_region", "us-est-1", "us-east-1"]),
         ({"name_prefix": "Nexus Learn"}, ["name_prefix", "Nexus Learn", "lower-case"]),
         ({"redis_node_type": None}, ["redis_node_type", "group_vars"]),
+        ({"redis_node_type": "cache.r6gd.xlarge"}, ["redis_node_type", "cache.r6gd.xlarge", "cache.r6g.xlarge"]),
+        ({"observability_log_retention_days": 31}, ["observability_log_retention_days", "31", "14, 30, 60"]),
+        ({"ecs_celery_worker_stop_timeout": 300}, ["ecs_celery_worker_stop_timeout", "300", "2 to 120"]),
+        ({"autoscaling_cpu_target": 170}, ["autoscaling_cpu_target", "170", "1 to 100"]),
+        ({"autoscaling_scale_in_cooldown": -1}, ["autoscaling_scale_in_cooldown", "-1", "0 to"]),
+        (
+            {"elasticache_parameters": {"maxmemory-policy": "allkeys-lru"}},
+            ["elasticache_parameters", "allkeys-lru", "noeviction", "throws queued tasks away"],
+        ),
+        ({"elasticache_snapshot_window": "3-4"}, ["elasticache_snapshot_window", "3-4", "hh:mm-hh:mm"]),
+        ({"elasticache_snapshot_window": "03:00-03:30"}, ["elasticache_snapshot_window", "60 minutes or more"]),
+        ({"elasticache_maintenance_window": "04:00-05:00"}, ["elasticache_maintenance_window", "ddd:hh:mm"]),
+        ({"elasticache_snapshot_window": "03:00-05:00"}, ["elasticache_maintenance_window", "do not overlap"]),
+        ({"elasticache_snapshot_window": "23:00-05:00"}, ["elasticache_maintenance_window", "do not overlap"]),
         (
             {
                 "celery_services": [
