@@ -68,6 +68,11 @@ def url(console):
     return f"http://{balancers[0]['DNSName']}"
 
 
+def auth_token(console) -> str:
+    secret = console.sandbox.client("secretsmanager").get_secret_value(SecretId="nexus-learn/redis")["SecretString"]
+    return json.loads(secret)["auth_token"]
+
+
 @pytest.fixture(scope="module")
 def foretold(console) -> list[str]:
     with Wire(console.sandbox) as wire:
@@ -83,8 +88,9 @@ def test_check_on_an_empty_account_runs_to_the_end_and_writes_nothing(foretold):
 
 def test_a_run_stopped_by_ctrl_c_is_taken_up_by_the_next(console, foretold):
     console.interrupted(*SITE, after="TASK [elasticache : replication_group")
-    run = console.playbook(*SITE)
+    run = console.playbook(*SITE, "-vvvv")
     assert set(run.changed_tasks) <= set(foretold), "nothing changes that was not foretold"
+    assert auth_token(console) not in run.output
     groups = console.sandbox.client("elasticache").describe_replication_groups()["ReplicationGroups"]
     assert [group["ReplicationGroupId"] for group in groups] == ["nexus-learn-redis"]
     vpcs = console.sandbox.client("ec2").describe_vpcs(Filters=[{"Name": "tag:Project", "Values": ["nexus-learn"]}])
@@ -173,11 +179,9 @@ def test_outputs_as_a_json_file(console, tmp_path):
 
 
 def test_the_auth_token_is_in_no_output(console):
-    secret = console.sandbox.client("secretsmanager").get_secret_value(SecretId="nexus-learn/redis")["SecretString"]
-    token = json.loads(secret)["auth_token"]
-    run = console.playbook(*SITE, "--check", "--diff", "-vvv", "-e", "redis_node_type=cache.t3.small")
+    run = console.playbook(*SITE, "--check", "--diff", "-vvvv", "-e", "redis_node_type=cache.t3.small")
     assert run.changed == 1
-    assert token not in run.output
+    assert auth_token(console) not in run.output
 
 
 def test_a_stack_of_the_same_name_is_refused(console):
@@ -227,8 +231,12 @@ def test_destroy_asks_for_the_name(console, url):
 
 def test_destroy_leaves_nothing_but_the_final_snapshot(console):
     destroy = ("playbooks/destroy.yml", "-i", "inventories/dev", "-e", "stack=nexus-learn")
+    token = auth_token(console)
     foretold = console.playbook(*destroy, "--check")
-    assert console.playbook(*destroy).changed_tasks == foretold.changed_tasks
+    # with another block than the one it was made with: what is there is taken away, whatever the inventory says by now
+    run = console.playbook(*destroy, "-vvvv", "-e", "network_cidr_block=10.9.0.0/16")
+    assert run.changed_tasks == foretold.changed_tasks
+    assert token not in run.output
     client = console.sandbox.client
     mine = [{"Name": "tag:Project", "Values": ["nexus-learn"]}]
     assert client("ec2").describe_vpcs(Filters=mine)["Vpcs"] == []
