@@ -399,6 +399,38 @@ class TestOneWorker:
         assert api.outcome(api.ask(QUESTION))["state"] == "SUCCESS"
         eventually(lambda: stack.client.hlen("unacked") == 0)
 
+    @pytest.mark.parametrize("fault", ["away", "full", "read-only"])
+    def test_a_result_that_cannot_be_stored_is_not_lost(self, running, fault):
+        stack, api, model = running
+        model.hold.set()
+        url = api.ask(QUESTION)
+        model.wait_for_requests(1)
+        refused = log_grows(stack.worker_process, "Failed operation _store_result")
+        with redis_fault(stack, fault):
+            model.let_go()
+            eventually(refused)
+        assert api.outcome(url)["state"] == "SUCCESS"
+        eventually(lambda: stack.client.hlen("unacked") == 0)
+        assert len(model.requests) == 1
+
+    @pytest.mark.parametrize("fault", ["full", "read-only"])
+    def test_messages_that_redis_refuses_to_record_are_not_lost(self, running, fault):
+        stack, api, model = running
+        worker = stack.worker_process
+        model.hold.set()
+        worker.send_signal(signal.SIGSTOP)  # its BRPOP goes on in Redis, and takes the first message
+        urls = [api.ask(QUESTION) for _ in range(2)]
+        with redis_fault(stack, fault):
+            refused = log_grows(worker, "Redis does not record a message")
+            worker.send_signal(signal.SIGCONT)
+            eventually(refused)
+        eventually(lambda: stack.client.hlen("unacked") == 1)
+        model.let_go()
+        for url in urls:
+            assert api.outcome(url)["state"] == "SUCCESS"
+        eventually(lambda: stack.client.hlen("unacked") == 0)
+        assert len(model.requests) == 2
+
     def test_an_idle_worker_stops_soon(self, running):
         worker = running[0].worker_process
         worker.terminate()

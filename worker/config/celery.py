@@ -19,6 +19,7 @@ QUEUES = {
 }
 
 app = Celery("nexus_learn", broker=settings.BROKER_URL, backend=settings.RESULT_BACKEND, include=["config.tasks"])
+app.loader.override_backends = dict.fromkeys(("redis", "rediss"), "config.lifecycle:Backend")
 
 app.conf.update(
     # Queues. One priority level, so that a queue is one Redis list whose length (LLEN) is the backlog.

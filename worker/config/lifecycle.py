@@ -12,11 +12,12 @@ from queue import Empty
 
 from billiard.einfo import ExceptionWithTraceback
 from celery import beat
+from celery.backends.redis import RedisBackend
 from celery.exceptions import CPendingDeprecationWarning, Reject
 from celery.signals import celeryd_init, worker_init, worker_shutting_down
 from celery.worker import consumer, request, state
-from kombu.transport import redis
-from redis.exceptions import RedisError
+from kombu.transport import redis, virtual
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
 from config import health, settings
 from config.celery import QUEUES, app
@@ -31,6 +32,8 @@ SETTLE_INTERVAL = 1  # seconds between attempts at what Redis has refused
 # What this worker still has to tell Redis, by delivery tag: acknowledge the message (False) or put it back (True).
 # A delivery tag is a key in Redis and outlives the connection that the message came through.
 unsettled: dict[str, bool] = {}
+# Messages that this worker has taken from their queue and could not record in Redis as unacknowledged.
+unrecorded: dict[str, virtual.Message] = {}
 # Delivery tags of the tasks whose process has died.
 died: set[str] = set()
 
@@ -38,11 +41,20 @@ died: set[str] = set()
 class QoS(redis.QoS):
     """kombu's record of the messages at hand, which tries again what Redis has refused, full or read-only say.
 
-    Celery tries but once. The message would go on to take up a process, the worker would stop to take new ones, and
-    after the visibility timeout the task would run again.
+    kombu takes a message from its queue and then records it; when that is refused it forgets the message. Celery
+    acknowledges a message, or puts it back, but once; when that is refused the message takes up a process for ever,
+    and after the visibility timeout the task runs again.
     """
 
     sweeping = False
+
+    def append(self, message, delivery_tag):
+        try:
+            super().append(message, delivery_tag)
+        except (RedisError, *self.channel.connection_errors) as error:
+            logger.warning("Redis does not record a message, trying again later: %s", error)
+            unrecorded[delivery_tag] = message
+            virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag):
         self.reject(delivery_tag)
@@ -55,6 +67,7 @@ class QoS(redis.QoS):
             unsettled[delivery_tag] = requeue
             self._quick_ack(delivery_tag)
         else:
+            unrecorded.pop(delivery_tag, None)
             died.discard(delivery_tag)
 
     def restore_visible(self, *args, **kwargs):
@@ -97,6 +110,13 @@ class Channel(redis.Channel):
 
 
 redis.Transport.Channel = Channel
+
+
+class Backend(RedisBackend):
+    """Celery's store of results, where a worker waits out a full or read-only Redis as it does one that is away."""
+
+    def exception_safe_to_retry(self, exc):
+        return isinstance(exc, OutOfMemoryError | ReadOnlyError) or super().exception_safe_to_retry(exc)
 
 
 class Request(request.Request):
@@ -158,8 +178,11 @@ class Consumer(consumer.Consumer):
 
     def _settle(self):
         if self.task_consumer:  # else the worker is about to stop
+            qos = self.task_consumer.channel.qos
+            for tag in tuple(unrecorded):
+                qos.append(unrecorded.pop(tag), tag)
             for tag in tuple(unsettled):
-                self.task_consumer.channel.qos.reject(tag, unsettled.pop(tag))
+                qos.reject(tag, unsettled.pop(tag))
 
     def ensure_connected(self, conn):
         """Connect as Celery does; it waits in a loop of its own, where the hub's timers do not fire."""
