@@ -25,7 +25,9 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     by_resource,
     create,
     delete,
+    is_foreign,
     is_unknown,
+    leave_foreign,
     predicted,
     refuse_foreign,
     unknown,
@@ -207,10 +209,10 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     for group in params["security_groups"]:
         name = group["name"]
         there = current.get(name)
-        if there is not None:
-            refuse_foreign(resource(name), there["tags"], params["tags"])
         if params["state"] == "absent":
-            if there is not None:
+            if there is not None and is_foreign(there["tags"], params["tags"]):
+                changes.append(leave_foreign(resource(name), there["tags"]))
+            elif there is not None:
                 if there.get("used_by"):
                     raise Refused(
                         f"{resource(name)} cannot be deleted: rules of {', '.join(sorted(set(there['used_by'])))} "
@@ -218,6 +220,8 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
                     )
                 changes.append(delete(resource(name), _visible(there)))
             continue
+        if there is not None:
+            refuse_foreign(resource(name), there["tags"], params["tags"])
         wanted = desired(params, group, there)
         if there is None:
             changes.append(create(resource(name), wanted))

@@ -17,6 +17,8 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     Say,
     create,
     delete,
+    is_foreign,
+    leave_foreign,
     predicted,
     refuse_foreign,
     update,
@@ -85,12 +87,14 @@ def desired(params: Mapping) -> dict[str, Any]:
 
 def plan(aws: Aws, params: Mapping, current: Mapping | None) -> list[Change]:
     label = resource(params["name"])
-    if current is not None:
-        refuse_foreign(label, current["tags"], params["tags"])
     if params["state"] == "absent":
         if current is None:
             return []
+        if is_foreign(current["tags"], params["tags"]):
+            return [leave_foreign(label, current["tags"])]
         return [delete(label, current)]
+    if current is not None:
+        refuse_foreign(label, current["tags"], params["tags"])
     wanted = desired(params)
     providers = wanted.get("capacity_providers", (current or {}).get("capacity_providers", []))
     strangers = set(wanted.get("default_capacity_provider_strategy", ())) - set(providers)
@@ -109,9 +113,11 @@ def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[
     if changes[0].action == "delete":
         # Not in the plan: a check of the whole destroy foretells that the services are gone by now.
         if there["active_services"]:
+            left = [item.rsplit("/", 1)[-1] for item in aws.pages("ecs", "list_services", "serviceArns", cluster=name)]
             raise Refused(
-                f"{resource(name)} still has {there['active_services']} services. "
-                "Delete them first with ecs_service and state: absent."
+                f"{resource(name)} still has {there['active_services']} services: {', '.join(sorted(left))}. "
+                f"Delete them first, with ecs_service and state: absent, or if they are not this stack's with "
+                f"`aws ecs delete-service --force --cluster {name} --service <name>`, and run again."
             )
         ecs.delete_cluster(cluster=name)
         return

@@ -22,7 +22,9 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     by_resource,
     create,
     delete,
+    is_foreign,
     is_unknown,
+    leave_foreign,
     predicted,
     refuse_foreign,
     unknown,
@@ -250,13 +252,13 @@ def _refuse_impossible(params: Mapping) -> None:
 
 
 def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
+    if params["state"] == "absent":
+        return _plan_absent(params, current)
     balancer, group = current["load_balancer"], current["target_group"]
     if balancer:
         refuse_foreign(_lb_resource(params), balancer["tags"], params["tags"])
     if group:
         refuse_foreign(_tg_resource(params), group["tags"], params["tags"])
-    if params["state"] == "absent":
-        return _plan_absent(params, current)
     _refuse_impossible(params)
     wanted = desired(params)
     changes = _plan_group(params, group, wanted["target_group"]) if params["target_group"] else []
@@ -313,17 +315,23 @@ def _grown(change: Change) -> Change:
 
 
 def _plan_absent(params: Mapping, current: Mapping) -> list[Change]:
-    balancer, group = current["load_balancer"], current["target_group"]
+    balancer, group, changes = current["load_balancer"], current["target_group"], []
+    if balancer and is_foreign(balancer["tags"], params["tags"]):
+        changes.append(leave_foreign(_lb_resource(params), balancer["tags"]))
+        balancer = None
+    if group and is_foreign(group["tags"], params["tags"]):
+        changes.append(leave_foreign(_tg_resource(params), group["tags"]))
+        group = None
     if balancer and balancer["deletion_protection"]:
         raise Refused(
             f"{_lb_resource(params)} is protected from deletion. Nothing was deleted. "
             "Set deletion_protection to false and run with state present first."
         )
-    changes = [
-        delete(_listener_resource(params, port), fields, note="clients of this port are refused")
-        for port, fields in sorted(current["listeners"].items())
-    ]
     if balancer:
+        changes += [
+            delete(_listener_resource(params, port), fields, note="clients of this port are refused")
+            for port, fields in sorted(current["listeners"].items())
+        ]
         changes.append(delete(_lb_resource(params), balancer, note="its address is lost with it"))
     if group:
         changes.append(delete(_tg_resource(params), group))
@@ -336,7 +344,7 @@ def _plan_absent(params: Mapping, current: Mapping) -> list[Change]:
 def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change], say: Say) -> None:
     planned = by_resource(changes)
     if params["state"] == "absent":
-        _delete(aws, params, current, say)
+        _delete(aws, params, current, planned, say)
         return
     wanted = desired(params)
     arns: dict[str, str] = {}
@@ -467,13 +475,13 @@ def _action(wanted: Mapping, arns: Mapping[str, str]) -> dict[str, Any]:
     return {"Type": "forward", "TargetGroupArn": arns["target_group"]}
 
 
-def _delete(aws: Aws, params: Mapping, current: Mapping, say: Say) -> None:
+def _delete(aws: Aws, params: Mapping, current: Mapping, planned: Mapping, say: Say) -> None:
     elbv2 = aws.client("elbv2")
-    balancer, group = current["load_balancer"], current["target_group"]
-    if balancer:
+    group = current["target_group"]
+    if _lb_resource(params) in planned:
         # its listeners go with it
-        elbv2.delete_load_balancer(LoadBalancerArn=balancer["arn"])
-    if not group:
+        elbv2.delete_load_balancer(LoadBalancerArn=current["load_balancer"]["arn"])
+    if _tg_resource(params) not in planned:
         return
 
     def gone() -> tuple[bool, str]:

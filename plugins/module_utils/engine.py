@@ -3,6 +3,8 @@
 
 An *aggregate* is a Python module of this package (``cloudwatch_log_groups``, ``ecs_service`` ...) with these functions:
 
+``expand(aws, params) -> params`` (only where a name may end in ``*``)
+    Put in place of such a name those of the resources that there are; see ``expanded``.
 ``describe(aws, params) -> current``
     Read what is there, batched and concurrent, in the aggregate's normal form. No writes.
 ``settle(aws, params, current, say) -> bool`` (only where AWS refuses changes while an earlier one is under way)
@@ -30,6 +32,8 @@ from typing import Any
 
 # What a change does to people who use the resource meanwhile.
 IN_PLACE, DISRUPTIVE, REPLACEMENT = "in-place", "disruptive", "replacement"
+# The action of an entry that is no change: what state absent meets and does not delete.
+LEAVE = "leave"
 
 # The state of a module that is to report what is deployed, whatever the inventory asks for by now.
 GATHERED = "gathered"
@@ -53,7 +57,7 @@ class Exact(dict):
 class Change:
     """One entry of a plan.
 
-    ``action`` is create, update, replace or delete; ``path`` is the dotted field (empty for a whole resource);
+    ``action`` is create, update, replace, delete or leave; ``path`` is the dotted field (empty for a whole resource);
     ``note`` says what a disruptive change interrupts.
     """
 
@@ -159,17 +163,73 @@ def refuse_foreign(resource: str, current_tags: Mapping[str, str], wanted_tags: 
     )
 
 
+def is_foreign(current_tags: Mapping[str, str], wanted_tags: Mapping[str, str] | None) -> bool:
+    """Whether another stack, or nobody, owns a resource: what ``refuse_foreign`` refuses and state absent leaves."""
+    wanted = wanted_tags or {}
+    return any(current_tags.get(key) != wanted[key] for key in OWNER_TAGS if key in wanted)
+
+
+def leave(resource: str, reason: str) -> Change:
+    """An entry of a plan for what is not deleted; ``run`` makes a warning of it."""
+    return Change(resource, LEAVE, note=reason)
+
+
+def leave_foreign(resource: str, current_tags: Mapping[str, str]) -> Change:
+    theirs = " ".join(f"{key}={current_tags[key]}" for key in OWNER_TAGS if key in current_tags)
+    return leave(resource, f"it belongs to somebody else: it carries {theirs or 'no tags that say whose it is'}")
+
+
+def is_pattern(name: str) -> bool:
+    return name.endswith("*")
+
+
+def refuse_pattern(name: str, params: Mapping[str, Any]) -> None:
+    """Refuse a name that ends in ``*`` where it could mean what this stack does not own."""
+    if params["state"] != "absent" or not {"Project", "Environment"} <= set(params["tags"] or {}):
+        raise Refused(
+            f"{name} stands for several resources, and only state: absent takes that, with the tags Project and "
+            "Environment, which tell which of them are yours. Give the whole name, or both tags."
+        )
+
+
+def expanded(
+    items: Iterable[Mapping], field: str, params: Mapping[str, Any], find: Callable[[str], Iterable[str]]
+) -> list[Mapping]:
+    """``items`` with one whose name ends in ``*`` replaced by one for each name that ``find`` finds by its beginning.
+
+    A name that is in ``items`` itself is not found again. Whose the found ones are, ``plan`` sees by their tags.
+    """
+    items = list(items)
+    result = [item for item in items if not is_pattern(item[field])]
+    for item in items:
+        if is_pattern(item[field]):
+            refuse_pattern(item[field], params)
+            known = {one[field] for one in result}
+            result += [{**item, field: name} for name in sorted(set(find(item[field][:-1])) - known)]
+    return result
+
+
 def run(aggregate: Any, aws: Any, params: Mapping[str, Any], *, check_mode: bool, say: Say) -> dict[str, Any]:
     """Bring the aggregate to what ``params`` say and return the module's result.
 
-    Returns ``changed``, ``changes`` (the plan), ``diff`` (before and after, field by field) and the aggregate's output.
+    Returns ``changed``, ``changes`` (the plan), ``diff`` (before and after, field by field), ``warnings`` (what is left
+    alone) and the aggregate's output.
     """
+    if hasattr(aggregate, "expand"):
+        params = aggregate.expand(aws, params)
     current = aggregate.describe(aws, params)
     if hasattr(aggregate, "settle") and aggregate.settle(aws, params, current, say):
         current = aggregate.describe(aws, params)
     if params.get("state") == GATHERED:
-        return {"changed": False, "changes": [], "diff": diff([]), **aggregate.output(aws, params, current)}
-    changes = aggregate.plan(aws, params, current)
+        return {
+            "changed": False,
+            "changes": [],
+            "diff": diff([]),
+            "warnings": [],
+            **aggregate.output(aws, params, current),
+        }
+    planned = aggregate.plan(aws, params, current)
+    changes = [change for change in planned if change.action != LEAVE]
     if not check_mode:
         if changes:
             aggregate.apply(aws, params, current, changes, say)
@@ -181,6 +241,7 @@ def run(aggregate: Any, aws: Any, params: Mapping[str, Any], *, check_mode: bool
         "changed": bool(changes),
         "changes": [asdict(change) for change in changes],
         "diff": diff(changes),
+        "warnings": [f"{change.resource} is left alone: {change.note}" for change in planned if change.action == LEAVE],
         **aggregate.output(aws, params, current),
     }
 

@@ -23,6 +23,8 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     by_resource,
     create,
     delete,
+    is_foreign,
+    leave_foreign,
     predicted,
     refuse_foreign,
     update,
@@ -107,12 +109,14 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     for role in params["roles"]:
         name = role["name"]
         there = current.get(name)
-        if there is not None:
-            refuse_foreign(resource(name), there["tags"], params["tags"])
         if params["state"] == "absent":
-            if there is not None:
+            if there is not None and is_foreign(there["tags"], params["tags"]):
+                changes.append(leave_foreign(resource(name), there["tags"]))
+            elif there is not None:
                 changes.append(delete(resource(name), there, note="what runs with this role loses its permissions"))
             continue
+        if there is not None:
+            refuse_foreign(resource(name), there["tags"], params["tags"])
         wanted = desired(params, role, there or {})
         if there is None:
             if "assume_role_policy" not in wanted:

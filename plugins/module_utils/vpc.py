@@ -34,6 +34,8 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     by_resource,
     create,
     delete,
+    is_foreign,
+    leave_foreign,
     predicted,
     refuse_foreign,
     unknown,
@@ -545,7 +547,7 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     unused = [f"{tier}_subnet_{what}" for tier in TIERS for what in ("ids", "tags") if params[f"{tier}_subnet_{what}"]]
     if unused:
         raise Refused(f"{unused[0]} chooses subnets of a VPC that is there: set vpc_id or vpc_tags, too, or remove it.")
-    if "foreign" in current:
+    if "foreign" in current and params["state"] == "present":
         refuse_foreign(f"VPC {params['name']}-vpc", current["foreign"], params["tags"])
     found = current["found"]
     for key, fields in found.items():
@@ -553,9 +555,10 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     if params["state"] == "absent":
         groups = _groups(params, current, False)
         group_changes = ec2_security_groups.plan(aws, groups, current["security_groups"])
+        left = [leave_foreign(f"VPC {params['name']}-vpc", current["foreign"])] if "foreign" in current else []
         order = (ENDPOINT, NAT, ADDRESS, GATEWAY, SUBNET, ROUTES)
         changes = [_gone(key, found[key]) for kind in order for key in found if key[0] == kind]
-        return [*changes, *group_changes, *(_gone(key, found[key]) for key in found if key[0] == VPC)]
+        return [*left, *changes, *group_changes, *(_gone(key, found[key]) for key in found if key[0] == VPC)]
     wanted = layout(params, current["zones"], aws.region)
     changes = []
     for key, fields in wanted.items():
@@ -889,6 +892,8 @@ class _Removal:
         for key in items[ROUTES]:
             step(resource(key), self.ec2.delete_route_table, RouteTableId=self.ids[key])
         for name, group in self.current["security_groups"].items():
+            if is_foreign(group["tags"], self.params["tags"]):
+                continue
             step(ec2_security_groups.resource(name), self.ec2.delete_security_group, GroupId=group["id"])
         if self.vpc_id:
             step(f"VPC {self.params['name']}-vpc", self.ec2.delete_vpc, VpcId=self.vpc_id)

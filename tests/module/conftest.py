@@ -83,3 +83,18 @@ def quartet(module, calls) -> Callable[..., dict[str, Any]]:
         return done
 
     return run
+
+
+@pytest.fixture
+def left_alone(module, calls) -> Callable[..., list[str]]:
+    """Ask for state absent of what is tagged otherwise; nothing happens, and the warnings that say so are returned."""
+
+    def run(name: str, args: dict[str, Any]) -> list[str]:
+        calls.clear()
+        results = [module(name, {**args, "state": "absent"}, check=check) for check in (True, False)]
+        assert [result["changes"] for result in results] == [[], []]
+        assert calls.writes == []
+        assert results[0]["warnings"] == results[1]["warnings"]
+        return results[1]["warnings"]
+
+    return run

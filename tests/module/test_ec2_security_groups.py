@@ -225,3 +225,10 @@ def test_absent_waits_for_network_interfaces_and_names_them(module, ec2, vpc_id,
     assert list(groups(ec2, vpc_id)) == ["t-plain"]
     module(MODULE, redis_args(vpc_id, state="absent"))
     assert groups(ec2, vpc_id) == {}
+
+
+def test_absent_leaves_somebody_elses_group_alone(left_alone, module, ec2, vpc_id):
+    module(MODULE, redis_args(vpc_id))
+    warnings = left_alone(MODULE, redis_args(vpc_id, tags={**TAGS, "Environment": "prod"}))
+    assert warnings
+    assert all("is left alone" in warning for warning in warnings)

@@ -110,3 +110,10 @@ def test_absent_twice_and_back_again(quartet, module, ecs, args):
     # a deleted cluster may still be described, as INACTIVE
     assert module("ecs_cluster", {**args, "state": "absent"})["changes"] == []
     assert [change["action"] for change in quartet("ecs_cluster", args)["changes"]] == ["create"]
+
+
+def test_absent_leaves_somebody_elses_cluster_alone(left_alone, ecs, args):
+    ecs.create_cluster(clusterName=args["name"], tags=[{"key": "Environment", "value": "prod"}])
+    (warning,) = left_alone("ecs_cluster", args)
+    assert warning.startswith(f"cluster {args['name']} is left alone")
+    assert ecs.describe_clusters(clusters=[args["name"]])["clusters"][0]["status"] == "ACTIVE"

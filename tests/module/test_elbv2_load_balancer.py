@@ -360,3 +360,17 @@ def test_absent_twice(quartet, elbv2, network):
 )
 def test_url(listeners, url):
     assert elbv2_load_balancer._url("lb", listeners) == url
+
+
+def test_absent_leaves_what_others_own_alone(left_alone, quartet, module, elbv2, network):
+    theirs = {**TAGS, "Environment": "prod"}
+    module(MODULE, alb_args(network, "t-theirs", deletion_protection=True))
+    warnings = left_alone(MODULE, alb_args(network, "t-theirs", tags=theirs))
+    assert [warning.split(" is")[0] for warning in warnings] == ["load balancer t-theirs", "target group t-theirs"]
+
+    arn = elbv2.describe_target_groups(Names=["t-theirs"])["TargetGroups"][0]["TargetGroupArn"]
+    module(MODULE, alb_args(network, "t-theirs", deletion_protection=False))
+    elbv2.add_tags(ResourceArns=[arn], Tags=[{"Key": "Environment", "Value": "prod"}])
+    result = quartet(MODULE, alb_args(network, "t-theirs", state="absent"))
+    assert [c["resource"] for c in result["changes"]] == ["listener t-theirs:80", "load balancer t-theirs"]
+    assert elbv2.describe_target_groups(Names=["t-theirs"])["TargetGroups"]

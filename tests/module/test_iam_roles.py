@@ -212,3 +212,10 @@ def test_a_role_in_an_instance_profile_is_not_torn_out_of_it(module, iam):
     result = module("iam_roles", role_args("t-profile", state="absent"), expect_failure=True)
     assert "instance profile t-profile" in result["msg"]
     assert iam.list_role_policies(RoleName="t-profile")["PolicyNames"] == ["logs"], "nothing was deleted"
+
+
+def test_absent_leaves_somebody_elses_role_alone(left_alone, module, iam):
+    module("iam_roles", role_args("t-theirs", tags={**TAGS, "Environment": "prod"}))
+    (warning,) = left_alone("iam_roles", {"roles": [{"name": "t-theirs"}], "tags": TAGS})
+    assert warning.startswith("IAM role t-theirs is left alone")
+    assert iam.list_role_policies(RoleName="t-theirs")["PolicyNames"] == ["logs"]

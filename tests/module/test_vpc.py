@@ -485,3 +485,17 @@ def test_a_given_vpc_that_will_not_do(module, company):
     assert "set database_subnet_ids or database_subnet_tags" in refused(database_subnet_ids=None)
     assert "database_subnet_tags" in refused(database_subnet_ids=None, database_subnet_tags={"tier": "x"})
     assert "us-east-1a alone" in refused(database_subnet_ids=company["data"][:1])
+
+
+def test_absent_leaves_what_others_own_alone(left_alone, module, ec2, monkeypatch):
+    args = {"name": "t-theirs", "nat_gateway": "none", "vpc_endpoints": ["logs"], "tags": TAGS}
+    module("vpc", args)
+    (warning,) = left_alone("vpc", {**args, "tags": {**TAGS, "Environment": "prod"}})
+    assert warning.startswith("VPC t-theirs-vpc is left alone")
+
+    # a group of somebody else's inside a VPC of ours stays, too
+    net = Network(ec2, "t-theirs")
+    group = net.group()["GroupId"]
+    ec2.create_tags(Resources=[group], Tags=[{"Key": "Environment", "Value": "prod"}])
+    assert module("vpc", {**args, "state": "absent"})["warnings"]
+    assert ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]

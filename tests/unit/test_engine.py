@@ -68,6 +68,36 @@ def test_a_resource_of_this_stack_is_not():
     engine.refuse_foreign("cluster x", {}, None)
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours", "foreign"),
+    [
+        ({}, OURS, True),
+        ({"Project": "p", "Environment": "prod"}, OURS, True),
+        ({"Project": "p", "Environment": "dev", "ManagedBy": "hand"}, OURS, False),
+        ({}, {"Team": "t"}, False),
+        ({}, None, False),
+    ],
+)
+def test_foreign_is_what_would_be_refused(theirs, ours, foreign):
+    assert engine.is_foreign(theirs, ours) == foreign
+    try:
+        engine.refuse_foreign("cluster x", theirs, ours)
+    except engine.Refused:
+        assert foreign
+    else:
+        assert not foreign
+
+
+def test_a_beginning_is_replaced_by_the_names_that_have_it():
+    params = {"state": "absent", "tags": OURS}
+    items = [{"name": "a*", "x": 1}, {"name": "ab", "x": 2}]
+    found = engine.expanded(items, "name", params, lambda beginning: [f"{beginning}{end}" for end in "cb"])
+    assert found == [{"name": "ab", "x": 2}, {"name": "ac", "x": 1}]
+    for wrong in ({"state": "present"}, {"tags": None}, {"tags": {"Project": "p"}}):
+        with pytest.raises(engine.Refused, match=r"a\* stands for several"):
+            engine.expanded(items, "name", {**params, **wrong}, lambda beginning: [])
+
+
 def test_diff_is_json_and_has_one_entry_per_resource():
     changes = [
         engine.create("a", {"x": 1}),
