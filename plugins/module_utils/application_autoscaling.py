@@ -24,6 +24,9 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     by_resource,
     create,
     delete,
+    expanded,
+    is_foreign,
+    leave_foreign,
     predicted,
     refuse_foreign,
     unknown,
@@ -57,6 +60,18 @@ def policy_resource(target: Mapping, name: str) -> str:
 
 
 # ---- describe ----
+
+
+def expand(aws: Aws, params: Mapping) -> dict[str, Any]:
+    """``targets`` with ``*`` replaced by the resource ids of registered targets."""
+
+    def find(beginning: str) -> set[str]:
+        there = aws.pages(
+            _SERVICE, "describe_scalable_targets", "ScalableTargets", ServiceNamespace=params["service_namespace"]
+        )
+        return {item["ResourceId"] for item in there if item["ResourceId"].startswith(beginning)}
+
+    return {**params, "targets": expanded(params["targets"], "resource_id", params, find)}
 
 
 def describe(aws: Aws, params: Mapping) -> dict[str, dict]:
@@ -188,13 +203,15 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     changes: list[Change] = []
     for target in params["targets"]:
         there = current.get(target["resource_id"], {})
-        exists = "arn" in there
-        if exists:
-            refuse_foreign(target_resource(target), there["tags"], params["tags"])
+        exists, resource = "arn" in there, target_resource(target)
         if params["state"] == "absent":
-            if exists:
-                changes.append(delete(target_resource(target), there, note="the service keeps its present task count"))
+            if exists and is_foreign(there["tags"], params["tags"]):
+                changes.append(leave_foreign(resource, there["tags"]))
+            elif exists:
+                changes.append(delete(resource, there, note="the service keeps its present task count"))
             continue
+        if exists:
+            refuse_foreign(resource, there["tags"], params["tags"])
         changes += _plan_target(params, target, there, exists)
         changes += _plan_policies(target, there.get("policies", {}))
     return changes

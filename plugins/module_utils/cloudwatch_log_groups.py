@@ -17,6 +17,9 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     by_resource,
     create,
     delete,
+    expanded,
+    is_foreign,
+    leave_foreign,
     predicted,
     refuse_foreign,
     update,
@@ -52,6 +55,16 @@ RETENTION_DAYS = [
 
 def resource(name: str) -> str:
     return f"log group {name}"
+
+
+def expand(aws: Aws, params: Mapping) -> dict[str, Any]:
+    """``log_groups`` with ``*`` replaced by the names of log groups."""
+
+    def find(beginning: str) -> list[str]:
+        prefix = {"logGroupNamePrefix": beginning} if beginning else {}
+        return [group["logGroupName"] for group in aws.pages("logs", "describe_log_groups", "logGroups", **prefix)]
+
+    return {**params, "log_groups": expanded(params["log_groups"], "name", params, find)}
 
 
 def describe(aws: Aws, params: Mapping) -> dict[str, dict]:
@@ -92,14 +105,15 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     for group in params["log_groups"]:
         name = group["name"]
         there = current.get(name)
-        if there is not None:
-            refuse_foreign(resource(name), there["tags"], params["tags"])
         if params["state"] == "absent":
-            if there is not None:
+            if there is not None and is_foreign(there["tags"], params["tags"]):
+                changes.append(leave_foreign(resource(name), there["tags"]))
+            elif there is not None:
                 changes.append(delete(resource(name), there, note="the logs in it are lost"))
         elif there is None:
             changes.append(create(resource(name), desired(params, group)))
         else:
+            refuse_foreign(resource(name), there["tags"], params["tags"])
             changes += update(resource(name), there, desired(params, group))
     return changes
 

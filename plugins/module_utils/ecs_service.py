@@ -41,6 +41,9 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     by_resource,
     create,
     delete,
+    expanded,
+    is_foreign,
+    leave_foreign,
     refuse_foreign,
     update,
     user_tags,
@@ -79,6 +82,22 @@ def resource(name: str) -> str:
 
 
 # describe
+
+
+def expand(aws: Aws, params: Mapping) -> dict[str, Any]:
+    """``services`` with ``*`` replaced by the names of the cluster's services."""
+
+    def find(beginning: str) -> set[str]:
+        try:
+            arns = aws.pages("ecs", "list_services", "serviceArns", cluster=params["cluster"])
+        except ClientError as error:
+            if error_code(error) != "ClusterNotFoundException":
+                raise
+            return set()
+        names = {arn.rsplit("/", 1)[-1] for arn in arns}
+        return {name for name in names if name.startswith(beginning)} - set(params["keep"] or [])
+
+    return {**params, "services": expanded(params["services"], "name", params, find)}
 
 
 def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
@@ -170,11 +189,15 @@ def _fields(service: Mapping) -> dict[str, Any]:
         "propagate_tags": service.get("propagateTags", "NONE"),
         # "If the service never had a value set, Amazon ECS treats this as DISABLED" (UpdateService)
         "availability_zone_rebalancing": service.get("availabilityZoneRebalancing", "DISABLED"),
-        "tags": user_tags({tag["key"]: tag["value"] for tag in service.get("tags", [])}),
+        "tags": _tags(service),
         # not an option: a deployment that failed and had nothing to roll back to starts no tasks any more
         "rollout": "FAILED" if ecs_rollout.primary(service).get("rolloutState") == "FAILED" else "ok",
         "raw": service,
     }
+
+
+def _tags(service: Mapping) -> dict[str, str]:
+    return user_tags({tag["key"]: tag["value"] for tag in service.get("tags", [])})
 
 
 def _load_balancers(items: Any) -> list[dict]:
@@ -222,13 +245,15 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     for item in params["services"]:
         there = current["services"].get(item["name"])
         label = resource(item["name"])
-        if there is not None:
-            refuse_foreign(label, there["tags"], params["tags"])
         if params["state"] == "absent":
-            if there is not None:
+            if there is not None and is_foreign(there["tags"], params["tags"]):
+                changes.append(leave_foreign(label, there["tags"]))
+            elif there is not None:
                 before = {"desired_count": there["desired_count"], "task_definition": there["raw"]["taskDefinition"]}
                 changes.append(delete(label, before, note="its tasks are stopped"))
             continue
+        if there is not None:
+            refuse_foreign(label, there["tags"], params["tags"])
         _refuse_incomplete(label, item, there)
         _refuse_foreign_family(item, current["latest"].get(item["task_definition"]["family"]), params["tags"])
         if there is None:
@@ -490,7 +515,14 @@ def wait(aws: Aws, params: Mapping, say: Say) -> None:
     names = [item["name"] for item in params["services"]]
     if params["state"] == "absent":
         try:
-            _wait_drained(aws, params["cluster"], names, params["wait_timeout"], say)
+            there = ecs_rollout.read_services(aws, params["cluster"], names, tags=True)
+            gone = [
+                name
+                for name in names
+                if name in there
+                and not (there[name]["status"] == "ACTIVE" and is_foreign(_tags(there[name]), params["tags"]))
+            ]
+            _wait_drained(aws, params["cluster"], gone, params["wait_timeout"], say)
         except ClientError as error:
             if error_code(error) != "ClusterNotFoundException":
                 raise

@@ -19,7 +19,10 @@ options:
     required: true
     suboptions:
       resource_id:
-        description: What is scaled, for example V(service/my-cluster/my-service). Once in the list.
+        description:
+          - What is scaled, for example V(service/my-cluster/my-service). Once in the list.
+          - With O(state=absent), one that ends in V(*) stands for every target whose resource id begins so and that
+            carries V(Project) and V(Environment) of O(tags).
         type: str
         required: true
       scalable_dimension:
@@ -121,6 +124,12 @@ EXAMPLES = r"""
             scale_out_cooldown: 60
             scale_in_cooldown: 300
     tags: {Project: nexus-learn, Environment: dev, ManagedBy: ansible}
+
+- name: Scale nothing of this stack any more
+  nexus_learn.aws.application_autoscaling:
+    targets: [{resource_id: service/nexus-learn-cluster/*}]
+    tags: {Project: nexus-learn, Environment: dev, ManagedBy: ansible}
+    state: absent
 """
 
 RETURN = r"""

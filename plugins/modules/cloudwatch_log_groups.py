@@ -16,7 +16,10 @@ options:
     required: true
     suboptions:
       name:
-        description: Name of the log group.
+        description:
+          - Name of the log group.
+          - With O(state=absent), a name that ends in V(*) stands for every log group whose name begins so and that
+            carries V(Project) and V(Environment) of O(tags).
         type: str
         required: true
       retention_in_days:
@@ -52,6 +55,12 @@ EXAMPLES = r"""
       - name: /ecs/nexus-learn/celery-worker
         retention_in_days: 30
     tags: {Project: nexus-learn, Environment: dev, ManagedBy: ansible}
+
+- name: Delete all logs of this stack
+  nexus_learn.aws.cloudwatch_log_groups:
+    log_groups: [{name: /ecs/nexus-learn/*}]
+    tags: {Project: nexus-learn, Environment: dev, ManagedBy: ansible}
+    state: absent
 """
 
 RETURN = r"""

@@ -26,7 +26,10 @@ options:
     required: true
     suboptions:
       name:
-        description: Name of the service.
+        description:
+          - Name of the service.
+          - With O(state=absent), a name that ends in V(*) stands for every service of the cluster whose name begins so
+            and that carries V(Project) and V(Environment) of O(tags).
         type: str
         required: true
       desired_count:
@@ -387,6 +390,10 @@ options:
         description: Whether ECS moves tasks to even out zones. AWS's default for a new service is V(ENABLED).
         type: str
         choices: [ENABLED, DISABLED]
+  keep:
+    description: Names of services that a name with V(*) does not stand for.
+    type: list
+    elements: str
   tags:
     description: Tags of every service and task definition of the list, enforced whole. Left out, tags are not touched.
     type: dict
@@ -448,6 +455,14 @@ EXAMPLES = r"""
   nexus_learn.aws.ecs_service:
     cluster: nexus-learn-cluster
     services: [{name: nexus-learn-celery-worker-service}]
+    tags: {Project: nexus-learn, Environment: dev, ManagedBy: ansible}
+    state: absent
+
+- name: Drain and delete whatever of this stack is in the cluster, except the API
+  nexus_learn.aws.ecs_service:
+    cluster: nexus-learn-cluster
+    services: [{name: "*"}]
+    keep: [nexus-learn-backend-service]
     tags: {Project: nexus-learn, Environment: dev, ManagedBy: ansible}
     state: absent
 """
@@ -633,6 +648,7 @@ SPEC = {
     "argument_spec": {
         "cluster": {"type": "str", "required": True},
         "services": {"type": "list", "elements": "dict", "required": True, "options": SERVICE},
+        "keep": {"type": "list", "elements": "str"},
         "tags": {"type": "dict"},
         "wait": {"type": "bool", "default": True},
         "wait_timeout": {"type": "int", "default": 900},

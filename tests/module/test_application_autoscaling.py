@@ -337,14 +337,15 @@ def test_the_same_target_twice(module):
     assert "twice in targets" in result["msg"]
 
 
-def test_somebody_elses_target_is_refused(module, services, scaling):
+def test_somebody_elses_target_is_not_touched(module, left_alone, services, scaling):
     resource_id = services("t-foreign")
     scaling.register_scalable_target(
         **where(resource_id), MinCapacity=0, MaxCapacity=1, Tags={"Project": "nexus-learn", "Environment": "prod"}
     )
-    for state in ("present", "absent"):
-        result = module("application_autoscaling", args(target(resource_id), state=state), expect_failure=True)
-        assert "Environment=prod" in result["msg"]
+    result = module("application_autoscaling", args(target(resource_id)), expect_failure=True)
+    assert "Environment=prod" in result["msg"]
+    (warning,) = left_alone("application_autoscaling", args(target(resource_id)))
+    assert warning.startswith(f"scalable target {resource_id} is left alone")
     assert registered(scaling, resource_id)["MaxCapacity"] == 1
 
 
@@ -390,3 +391,15 @@ def test_a_run_without_changes_reads_each_thing_once(module, services, calls):
     assert operations.count("DescribeScalableTargets") == 1
     assert operations.count("ListTagsForResource") == 6
     assert "DescribeServices" not in operations
+
+
+def test_absent_finds_targets_by_their_beginning_and_tags(quartet, module, services, scaling):
+    mine, other = [services(f"t-star-{letter}") for letter in "ab"], services("t-stars")
+    module("application_autoscaling", args(*(target(resource_id) for resource_id in (*mine, other))))
+    theirs = services("t-star-theirs")
+    scaling.register_scalable_target(**where(theirs), MinCapacity=0, MaxCapacity=1)
+    changes = quartet("application_autoscaling", args({"resource_id": "service/t-scaling/t-star-*"}, state="absent"))[
+        "changes"
+    ]
+    assert [c["resource"] for c in changes] == [f"scalable target {resource_id}" for resource_id in mine]
+    assert [bool(registered(scaling, resource_id)) for resource_id in (*mine, other, theirs)] == [0, 0, 1, 1]

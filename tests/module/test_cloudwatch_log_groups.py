@@ -58,3 +58,36 @@ def test_absent(quartet, logs):
     quartet("cloudwatch_log_groups", {"log_groups": [{"name": "/t/gone"}], "tags": TAGS})
     quartet("cloudwatch_log_groups", {"log_groups": [{"name": "/t/gone"}], "tags": TAGS, "state": "absent"})
     assert group(logs, "/t/gone") is None
+
+
+def test_absent_leaves_somebody_elses_log_group_alone(left_alone, logs):
+    logs.create_log_group(logGroupName="/t/theirs", tags={"Project": "nexus-learn", "Environment": "prod"})
+    (warning,) = left_alone("cloudwatch_log_groups", {"log_groups": [{"name": "/t/theirs"}], "tags": TAGS})
+    assert warning.startswith("log group /t/theirs is left alone")
+    assert "Environment=prod" in warning
+
+
+def test_absent_finds_log_groups_by_their_beginning_and_tags(quartet, module, logs):
+    names = ["/t/star/a", "/t/star/b", "/t/stars"]
+    module("cloudwatch_log_groups", {"log_groups": [{"name": name} for name in names], "tags": TAGS})
+    logs.create_log_group(logGroupName="/t/star/theirs", tags={"Project": "nexus-learn", "Environment": "prod"})
+    logs.create_log_group(logGroupName="/t/star/nobodys")
+    result = quartet("cloudwatch_log_groups", {"log_groups": [{"name": "/t/star/*"}], "tags": TAGS, "state": "absent"})
+    assert [change["resource"] for change in result["changes"]] == ["log group /t/star/a", "log group /t/star/b"]
+    assert len(result["warnings"]) == 2
+    assert [name for name in (*names, "/t/star/theirs", "/t/star/nobodys") if group(logs, name)] == [
+        "/t/stars",
+        "/t/star/theirs",
+        "/t/star/nobodys",
+    ]
+
+
+@pytest.mark.parametrize("more", [{"state": "present", "tags": TAGS}, {"state": "absent"}])
+def test_a_beginning_needs_state_absent_and_tags(module, logs, calls, more):
+    logs.create_log_group(logGroupName=f"/t/all/{len(more)}")
+    calls.clear()
+    message = module("cloudwatch_log_groups", {"log_groups": [{"name": "/t/all/*"}], **more}, expect_failure=True)[
+        "msg"
+    ]
+    assert message.startswith("/t/all/* stands for several resources")
+    assert calls.writes == []

@@ -248,11 +248,36 @@ def test_somebody_elses_service_is_refused(module, stack, calls):
     args["tags"] = {**TAGS, "Environment": "prod"}
     args["services"][0]["task_definition"]["containers"][0]["environment"]["A"] = "2"
     calls.clear()
-    for state in ("present", "absent"):
-        message = module("ecs_service", {**args, "state": state}, expect_failure=True)["msg"]
-        assert "Environment=test" in message
-        assert "name_prefix" in message
+    message = module("ecs_service", args, expect_failure=True)["msg"]
+    assert "Environment=test" in message
+    assert "name_prefix" in message
     assert calls.writes == []
+
+
+def test_absent_leaves_somebody_elses_service_alone(left_alone, module, stack):
+    module("ecs_service", stack.args(stack.service("theirs")))
+    warnings = left_alone("ecs_service", stack.args({"name": "theirs"}, tags={**TAGS, "Environment": "prod"}))
+    assert warnings == [
+        "service theirs is left alone: it belongs to somebody else: it carries Project=nexus-learn Environment=test"
+    ]
+    assert stack.describe("theirs")["runningCount"] == 1
+
+
+def test_absent_finds_the_services_of_the_cluster_by_their_tags(quartet, module, sandbox):
+    stack = Stack(sandbox)
+    mine = [stack.service(name, desired_count=count) for name, count in (("a", 1), ("ab", 0), ("b", 0), ("keep", 0))]
+    module("ecs_service", stack.args(*mine))
+    module("ecs_service", stack.args(stack.service("theirs", desired_count=0), tags={"Project": "other"}))
+    result = quartet("ecs_service", stack.args({"name": "a*"}, state="absent"))
+    assert [change["resource"] for change in result["changes"]] == ["service a", "service ab"]
+    result = quartet("ecs_service", stack.args({"name": "*"}, state="absent", keep=["keep"]))
+    assert [change["resource"] for change in result["changes"]] == ["service b"]
+    assert [warning.split(" is")[0] for warning in result["warnings"]] == ["service theirs"]
+    left = stack.ecs.list_services(cluster=stack.cluster)["serviceArns"]
+    assert sorted(arn.rsplit("/", 1)[-1] for arn in left) == ["keep", "theirs"]
+    assert module("ecs_service", stack.args({"name": "*"}, state="absent", cluster="none"))["changes"] == []
+    cluster = {"name": stack.cluster, "state": "absent"}
+    assert "2 services: keep, theirs" in module("ecs_cluster", cluster, expect_failure=True)["msg"]
 
 
 def test_what_is_left_out_is_not_touched(module, stack):
