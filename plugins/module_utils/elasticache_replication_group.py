@@ -38,7 +38,12 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     create,
     delete,
     differences,
+    expanded,
+    is_foreign,
+    is_pattern,
     is_unknown,
+    leave,
+    leave_foreign,
     predicted,
     refuse_foreign,
     unknown,
@@ -86,8 +91,8 @@ def subnet_resource(params: Mapping) -> str:
     return f"cache subnet group {_name(params['subnet_group'])}"
 
 
-def parameter_resource(params: Mapping) -> str:
-    return f"cache parameter group {_name(params['parameter_group'])}"
+def parameter_resource(option: Mapping) -> str:
+    return f"cache parameter group {_name(option)}"
 
 
 def secret_resource(params: Mapping) -> str:
@@ -102,31 +107,44 @@ def _arn(aws: Aws, kind: str, named: Mapping) -> str:
     return aws.arn("elasticache", f"{kind}:{_name(named)}")
 
 
-def _default_parameter_group(params: Mapping) -> bool:
+def _default_parameter_group(option: Mapping) -> bool:
     """Whether the parameter group is one of AWS's own, which can be used, but neither made, changed nor deleted."""
-    return _name(params["parameter_group"]).startswith("default.")
+    return _name(option).startswith("default.")
 
 
 # ---- describe ----
 
 
-def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
-    """``{replication_group, subnet_group, parameter_group, secret, keys}``; None for what is not there or not asked.
+def expand(aws: Aws, params: Mapping) -> dict[str, Any]:
+    """With ``parameter_groups``: the one of the option, or those whose names begin as it says."""
 
-    ``keys`` has the ARN of every KMS key that the options name by id or alias.
+    def find(beginning: str) -> list[str]:
+        found = aws.pages("elasticache", "describe_cache_parameter_groups", "CacheParameterGroups")
+        names = [group["CacheParameterGroupName"] for group in found]
+        return [name for name in names if name.startswith(beginning.lower())]
+
+    option = params["parameter_group"]
+    return {**params, "parameter_groups": expanded([option] if option else [], "name", params, find)}
+
+
+def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
+    """``{replication_group, subnet_group, parameter_groups, secret, keys}``; None for what is not there or not asked.
+
+    ``parameter_groups`` has those that are there by name. ``keys`` has the ARN of every KMS key that the options name
+    by id or alias.
     """
     option = params["auth_token_secret"]
     group, subnets, parameters, auth, keys = together(
         lambda: _describe_group(aws, params),
         lambda: params["subnet_group"] and _describe_subnets(aws, params),
-        lambda: params["parameter_group"] and _describe_parameters(aws, params),
+        lambda: _describe_parameter_groups(aws, params),
         lambda: option and secret.describe(aws, option["name"]),
         lambda: _describe_keys(aws, [params["kms_key_id"], (option or {}).get("kms_key_id")]),
     )
     return {
         "replication_group": group,
         "subnet_group": subnets,
-        "parameter_group": parameters,
+        "parameter_groups": parameters,
         "secret": auth,
         "keys": keys,
     }
@@ -142,12 +160,12 @@ def _describe_group(aws: Aws, params: Mapping) -> dict[str, Any] | None:
     status = found["Status"]
     if status in _IN_MOTION:
         return {"status": status}
-    if found.get("ClusterEnabled"):
+    if found.get("ClusterEnabled") and params["state"] != "absent":
         raise Refused(
             f"{group_resource(params)} has cluster mode enabled, with which Celery does not work and which cannot be "
             "turned off. Nothing was changed. Set name_prefix in the inventory to a name of its own."
         )
-    if status == "create-failed":
+    if status == "create-failed" or found.get("ClusterEnabled"):
         events, tags = together(lambda: _events(aws, params), lambda: _tags(aws, "replicationgroup", params))
         return {"status": status, "events": events, "tags": tags}
     try:
@@ -258,11 +276,28 @@ def _describe_subnets(aws: Aws, params: Mapping) -> dict[str, Any] | None:
     }
 
 
-def _describe_parameters(aws: Aws, params: Mapping) -> dict[str, Any] | None:
+def _describe_parameter_groups(aws: Aws, params: Mapping) -> dict[str, dict]:
+    """By name; in state absent with ``used_by``, the ids of the replication groups that use each."""
+    options = params["parameter_groups"]
+    found = together(*(lambda option=option: _describe_parameters(aws, option) for option in options))
+    groups = {_name(option): group for option, group in zip(options, found, strict=True) if group is not None}
+    if groups and params["state"] == "absent":
+        members = aws.pages("elasticache", "describe_cache_clusters", "CacheClusters")
+        for name, group in groups.items():
+            group["used_by"] = sorted(
+                {
+                    member.get("ReplicationGroupId", member["CacheClusterId"])
+                    for member in members
+                    if member.get("CacheParameterGroup", {}).get("CacheParameterGroupName") == name
+                }
+            )
+    return groups
+
+
+def _describe_parameters(aws: Aws, option: Mapping) -> dict[str, Any] | None:
     """``parameters`` are those that a user set, and those that have the wanted value anyway."""
     cache = aws.client("elasticache")
-    option = params["parameter_group"]
-    if _default_parameter_group(params):
+    if _default_parameter_group(option):
         return None
     wanted = _parameters(option)
     try:
@@ -420,17 +455,17 @@ def wanted_value(params: Mapping, current: Mapping) -> dict[str, str]:
 
 
 def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
-    group = current["replication_group"]
+    if params["state"] == "absent":
+        return _plan_absent(params, current)
+    group, parameters = current["replication_group"], _parameter_group(params, current)
     if group is not None:
         refuse_foreign(group_resource(params), group["tags"], params["tags"])
     if current["subnet_group"]:
         refuse_foreign(subnet_resource(params), current["subnet_group"]["tags"], params["tags"])
-    if current["parameter_group"]:
-        refuse_foreign(parameter_resource(params), current["parameter_group"]["tags"], params["tags"])
+    if parameters:
+        refuse_foreign(parameter_resource(params["parameter_group"]), parameters["tags"], params["tags"])
     if current["secret"]:
         refuse_foreign(secret_resource(params), current["secret"]["tags"], params["tags"])
-    if params["state"] == "absent":
-        return _plan_absent(params, current)
     if group is not None and group["status"] == "create-failed":
         said = " ".join(group["events"]) or "ElastiCache gives no reason."
         raise Refused(
@@ -440,10 +475,15 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         )
     return [
         *_plan_subnets(params, current["subnet_group"]),
-        *_plan_parameters(params, current["parameter_group"]),
+        *_plan_parameters(params, parameters),
         *_plan_secret(params, current),
         *_plan_group(params, current),
     ]
+
+
+def _parameter_group(params: Mapping, current: Mapping) -> dict[str, Any] | None:
+    option = params["parameter_group"]
+    return current["parameter_groups"].get(_name(option)) if option else None
 
 
 def _plan_subnets(params: Mapping, there: Mapping | None) -> list[Change]:
@@ -460,8 +500,8 @@ def _plan_subnets(params: Mapping, there: Mapping | None) -> list[Change]:
 def _plan_parameters(params: Mapping, there: Mapping | None) -> list[Change]:
     if params["parameter_group"] is None:
         return []
-    resource, wanted = parameter_resource(params), _parameter_fields(params)
-    if _default_parameter_group(params):
+    resource, wanted = parameter_resource(params["parameter_group"]), _parameter_fields(params)
+    if _default_parameter_group(params["parameter_group"]):
         if wanted.get("parameters"):
             raise Refused(f"{resource} is AWS's own and cannot be changed. Give parameter_group another name.")
         return []
@@ -637,6 +677,9 @@ def _impacts(params: Mapping, there: Mapping, wanted: Mapping) -> dict[str, tupl
 def _plan_absent(params: Mapping, current: Mapping) -> list[Change]:
     changes = []
     group, name = current["replication_group"], params["final_snapshot_identifier"]
+    if group is not None and is_foreign(group["tags"], params["tags"]):
+        changes.append(leave_foreign(group_resource(params), group["tags"]))
+        group = None
     if group is not None:
         if not name and not params["skip_final_snapshot"]:
             raise Refused(
@@ -651,16 +694,36 @@ def _plan_absent(params: Mapping, current: Mapping) -> list[Change]:
         lost = f"its data stays in the snapshot {name}" if name else "all its data is lost"
         before = {field: value for field, value in group.items() if field in _ARGUMENTS or field in ("tags", "status")}
         changes.append(delete(group_resource(params), before, note=lost))
-    if current["subnet_group"]:
-        changes.append(delete(subnet_resource(params), current["subnet_group"], IN_PLACE))
-    if current["parameter_group"]:
-        changes.append(delete(parameter_resource(params), current["parameter_group"], IN_PLACE))
-    auth = current["secret"]
-    if auth and not auth["deletion_date"]:
+    subnets, auth = current["subnet_group"], current["secret"]
+    if subnets and is_foreign(subnets["tags"], params["tags"]):
+        changes.append(leave_foreign(subnet_resource(params), subnets["tags"]))
+    elif subnets:
+        changes.append(delete(subnet_resource(params), subnets, IN_PLACE))
+    changes += _plan_parameter_groups_absent(params, current, going=group is not None)
+    if auth and is_foreign(auth["tags"], params["tags"]):
+        changes.append(leave_foreign(secret_resource(params), auth["tags"]))
+    elif auth and not auth["deletion_date"]:
         days = params["auth_token_secret"]["recovery_window_in_days"]
         note = f"can be restored for {days} days" if days else "cannot be restored"
         before = {field: auth[field] for field in ("description", "kms_key_id", "tags")}
         changes.append(delete(secret_resource(params), before, IN_PLACE, note))
+    return changes
+
+
+def _plan_parameter_groups_absent(params: Mapping, current: Mapping, going: bool) -> list[Change]:
+    changes = []
+    for name, there in current["parameter_groups"].items():
+        resource = parameter_resource({"name": name})
+        users = [user for user in there["used_by"] if not going or user != _name(params)]
+        if is_foreign(there["tags"], params["tags"]):
+            # a beginning is not a name: nexus-learn-* begins those of nexus-learn-prod, too
+            if not is_pattern(params["parameter_group"]["name"]):
+                changes.append(leave_foreign(resource, there["tags"]))
+        elif users:
+            changes.append(leave(resource, f"{', '.join(users)} uses it"))
+        else:
+            before = {field: value for field, value in there.items() if field != "used_by"}
+            changes.append(delete(resource, before, IN_PLACE))
     return changes
 
 
@@ -748,8 +811,9 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
     before: list[Callable[[], None]] = []
     if params["subnet_group"] and subnet_resource(params) in planned:
         before.append(lambda: _apply_subnets(aws, params, planned[subnet_resource(params)]))
-    if params["parameter_group"] and parameter_resource(params) in planned:
-        before.append(lambda: _apply_parameters(aws, params, planned[parameter_resource(params)]))
+    if params["parameter_group"] and parameter_resource(params["parameter_group"]) in planned:
+        its_changes = planned[parameter_resource(params["parameter_group"])]
+        before.append(lambda: _apply_parameters(aws, params, its_changes))
     if params["auth_token_secret"] and secret_resource(params) in planned:
         metadata = [change for change in planned[secret_resource(params)] if not change.path.startswith("value.")]
         if metadata:
@@ -975,13 +1039,15 @@ def _apply_absent(aws: Aws, params: Mapping, current: Mapping, planned: Mapping,
             subnet_resource(params),
             say,
         )
-    if params["parameter_group"] and parameter_resource(params) in planned:
-        _delete_unused(
-            aws,
-            lambda: cache.delete_cache_parameter_group(CacheParameterGroupName=_name(params["parameter_group"])),
-            parameter_resource(params),
-            say,
-        )
+    for name in current["parameter_groups"]:
+        resource = parameter_resource({"name": name})
+        if resource in planned:
+            _delete_unused(
+                aws,
+                lambda name=name: cache.delete_cache_parameter_group(CacheParameterGroupName=name),
+                resource,
+                say,
+            )
     if params["auth_token_secret"] and secret_resource(params) in planned:
         option = params["auth_token_secret"]
         secret.delete(aws, option["name"], option["recovery_window_in_days"])
@@ -1084,7 +1150,7 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
         and {
             "name": _name(params["parameter_group"]),
             "arn": _arn(aws, "parametergroup", params["parameter_group"]),
-            **_predicted(params, current["parameter_group"], _parameter_fields),
+            **_predicted(params, _parameter_group(params, current), _parameter_fields),
         },
         "auth_token_secret_arn": arn,
         "auth_token_secret_kms_key_arn": key,

@@ -68,7 +68,11 @@ options:
     type: dict
     suboptions:
       name:
-        description: Name of the parameter group.
+        description:
+          - Name of the parameter group.
+          - With O(state=absent), a name that ends in V(*) stands for every parameter group whose name begins so, that
+            carries V(Project) and V(Environment) of O(tags) and that nothing else uses. A change of O(engine) or
+            O(engine_version) may leave one behind for each family.
         type: str
         required: true
       family:
@@ -200,7 +204,7 @@ EXAMPLES = r"""
   nexus_learn.aws.elasticache_replication_group:
     name: nexus-learn-redis
     subnet_group: {name: nexus-learn-redis}
-    parameter_group: {name: nexus-learn-redis7}
+    parameter_group: {name: nexus-learn-*}
     auth_token_secret: {name: nexus-learn/redis}
     tags: {Project: nexus-learn, Environment: dev}
     state: absent

@@ -427,7 +427,7 @@ def test_a_token_without_tls_is_refused(module, calls, args):
 
 
 @pytest.mark.parametrize("kind", ["replicationgroup", "subnetgroup", "parametergroup", "secret"])
-def test_what_belongs_to_others_is_refused(module, cache, manager, calls, args, network, kind):
+def test_what_belongs_to_others_is_not_touched(module, left_alone, cache, manager, calls, args, network, kind):
     name = args()["name"]
     theirs = [{"Key": "Project", "Value": "nexus-learn"}, {"Key": "Environment", "Value": "prod"}]
     if kind == "subnetgroup":
@@ -452,11 +452,13 @@ def test_what_belongs_to_others_is_refused(module, cache, manager, calls, args, 
             Tags=theirs,
         )
     calls.clear()
-    for more in ({}, {"state": "absent", "skip_final_snapshot": True}):
-        message = module(NAME, args(**more), expect_failure=True)["msg"]
-        assert "Environment=prod" in message
-        assert "name_prefix" in message
+    message = module(NAME, args(), expect_failure=True)["msg"]
+    assert "Environment=prod" in message
+    assert "name_prefix" in message
     assert calls.writes == []
+    (warning,) = left_alone(NAME, args())
+    assert f"{name} is left alone" in warning or f"{name}/redis is left alone" in warning
+    assert "Environment=prod" in warning
 
 
 def _any_subnet_group(cache, network):
@@ -718,6 +720,48 @@ def test_absent(quartet, module, cache, manager, calls, args):
     quartet(NAME, args(state="absent", skip_final_snapshot=True, auth_token_secret=now))
     with pytest.raises(manager.exceptions.ResourceNotFoundException):
         manager.describe_secret(SecretId=f"{name}/redis")
+
+
+def test_absent_takes_the_parameter_groups_of_earlier_versions_along(quartet, module, cache, args):
+    name = args()["name"]
+    for version, family in (("6.2", "redis6.x"), ("7.1", "redis7")):
+        group = {"name": f"{name}-{family.replace('.', '-')}", "family": family}
+        module(NAME, args(engine_version=version, parameter_group=group))
+    theirs = [{"Key": "Project", "Value": "nexus-learn"}, {"Key": "Environment", "Value": "prod"}]
+    for other, tags in (("theirs", theirs), ("nobodys", [])):
+        cache.create_cache_parameter_group(
+            CacheParameterGroupName=f"{name}-{other}", CacheParameterGroupFamily="redis7", Description="x", Tags=tags
+        )
+    absent = {"state": "absent", "skip_final_snapshot": True}
+    result = quartet(NAME, args(parameter_group={"name": f"{name.upper()}-*"}, **absent))
+    assert [what for what, _, _ in listed(result) if "parameter" in what] == [
+        f"cache parameter group {name}-redis6-x",
+        f"cache parameter group {name}-redis7",
+    ]
+    assert result["warnings"] == []
+    left = [
+        group["CacheParameterGroupName"] for group in cache.describe_cache_parameter_groups()["CacheParameterGroups"]
+    ]
+    assert [group for group in left if group.startswith(name)] == [f"{name}-nobodys", f"{name}-theirs"]
+
+
+def test_absent_leaves_a_parameter_group_that_another_group_uses(module, cache, network, args):
+    name = args()["name"]
+    module(NAME, args())
+    cache.create_replication_group(
+        ReplicationGroupId=f"{name}-b",
+        ReplicationGroupDescription="x",
+        CacheNodeType="cache.t3.micro",
+        CacheSubnetGroupName=_any_subnet_group(cache, network),
+        CacheParameterGroupName=name,
+    )
+    absent = args(state="absent", skip_final_snapshot=True)
+    foretold = module(NAME, absent, check=True)
+    result = module(NAME, absent)
+    assert listed(foretold) == listed(result)
+    assert f"cache parameter group {name}" not in [what for what, _, _ in listed(result)]
+    assert result["warnings"] == [f"cache parameter group {name} is left alone: {name}-b uses it"]
+    assert cache.describe_cache_parameter_groups(CacheParameterGroupName=name)
 
 
 def test_an_interrupted_deletion_is_completed(quartet, stop_at, cache, args):

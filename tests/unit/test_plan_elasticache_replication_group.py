@@ -68,7 +68,7 @@ def current(group, **more):
     return {
         "replication_group": group,
         "subnet_group": None,
-        "parameter_group": None,
+        "parameter_groups": {},
         "secret": None,
         "keys": {},
         **more,
@@ -120,7 +120,7 @@ def test_the_plan_names_exactly_what_differs(before, after):
     assume(after["engine_version"] >= before["engine_version"])
     wanted = params(**{**after, "parameter_group": parameter_group})
     known = {"family": "redis7", "description": "", "parameters": {}, "tags": {}}
-    changes = aggregate.plan(AWS, wanted, current(there(**before), parameter_group=known))
+    changes = aggregate.plan(AWS, wanted, current(there(**before), parameter_groups={parameter_group["name"]: known}))
     assert {change.path for change in changes} == {field for field in after if before[field] != after[field]}
     assert all(change.note for change in changes if change.impact == "disruptive")
 
