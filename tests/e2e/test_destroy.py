@@ -1,0 +1,94 @@
+"""destroy.yml finds what the stack owns by its tags, leaves what others own, and may be stopped at any point."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+SITE = ("site.yml", "-i", "inventories/dev")
+DESTROY = ("playbooks/destroy.yml", "-i", "inventories/dev", "-e", "stack=nexus-learn")
+TWO_SERVICES = {
+    "celery_services": [
+        {"name": "celery-langgraph", "queues": ["langgraph"], "desired_count": 1},
+        {"name": "celery-embeddings", "queues": ["embeddings"], "desired_count": 1},
+    ]
+}
+SERVICES = ["backend", "celery-beat", "celery-embeddings", "celery-langgraph"]
+THEIRS = {"Project": "nexus-learn", "Environment": "prod"}
+
+
+def services(console) -> list[str]:
+    ecs = console.sandbox.client("ecs")
+    return sorted(arn.rsplit("/", 1)[-1] for arn in ecs.list_services(cluster="nexus-learn-cluster")["serviceArns"])
+
+
+@pytest.fixture(scope="module")
+def deployed(console) -> None:
+    """A stack with two worker services that its inventory no longer names, and things of others that look like its."""
+    client = console.sandbox.client
+    console.playbook(*SITE, "-e", json.dumps(TWO_SERVICES))
+    assert services(console) == [f"nexus-learn-{name}-service" for name in SERVICES]
+    tags = [{"Key": key, "Value": value} for key, value in THEIRS.items()]
+    for name, its_tags in (
+        (
+            "nexus-learn-redis6-x",
+            client("elasticache").list_tags_for_resource(
+                ResourceName="arn:aws:elasticache:us-east-1:123456789012:parametergroup:nexus-learn-redis7"
+            )["TagList"],
+        ),
+        ("nexus-learn-prod-redis7", tags),
+    ):
+        client("elasticache").create_cache_parameter_group(
+            CacheParameterGroupName=name, CacheParameterGroupFamily="redis7", Description="x", Tags=its_tags
+        )
+    client("logs").create_log_group(logGroupName="/ecs/nexus-learn/theirs", tags=THEIRS)
+    iam = client("iam")
+    iam.untag_role(RoleName="nexus-learn-backend-task", TagKeys=["Environment"])
+
+
+@pytest.fixture(scope="module")
+def foretold(console, deployed) -> list[str]:
+    return console.playbook(*DESTROY, "--check").changed_tasks
+
+
+def test_a_check_deletes_nothing(console, foretold):
+    assert services(console) == [f"nexus-learn-{name}-service" for name in SERVICES]
+    assert "ecs_celery_worker : destroy | Drain and delete the workers" in foretold
+
+
+def test_ctrl_c_after_the_services_and_again(console, foretold):
+    client = console.sandbox.client
+    before = console.interrupted(*DESTROY, after="TASK [elasticache : destroy")
+    assert services(console) == [], "every service is gone before Redis is touched"
+    targets = client("application-autoscaling").describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"]
+    assert targets == []
+    run = console.playbook(*DESTROY)
+    assert set(run.changed_tasks) <= set(foretold)
+    assert "ecs_celery_worker : destroy | Drain and delete the workers" not in run.changed_tasks
+    assert before.count("is left alone") == 1
+    assert "log group /ecs/nexus-learn/theirs is left alone" in run.text
+    assert "IAM role nexus-learn-backend-task is left alone" in run.text
+
+
+def test_nothing_is_left_but_what_others_own(console, foretold):
+    client = console.sandbox.client
+    mine = [{"Name": "tag:Project", "Values": ["nexus-learn"]}]
+    assert client("ec2").describe_vpcs(Filters=mine)["Vpcs"] == []
+    assert client("elasticache").describe_replication_groups()["ReplicationGroups"] == []
+    assert [item["logGroupName"] for item in client("logs").describe_log_groups()["logGroups"]] == [
+        "/ecs/nexus-learn/theirs"
+    ]
+    assert [role["RoleName"] for role in client("iam").list_roles()["Roles"]] == ["nexus-learn-backend-task"]
+    groups = client("elasticache").describe_cache_parameter_groups()["CacheParameterGroups"]
+    names = [group["CacheParameterGroupName"] for group in groups]
+    assert [name for name in names if not name.startswith("default.")] == ["nexus-learn-prod-redis7"]
+    assert console.sandbox.status()["services"] == []
+    assert console.playbook(*DESTROY).changed == 0
+    # a cluster of the same name, made by somebody else, stops nothing
+    tags = [{"key": key, "value": value} for key, value in THEIRS.items()]
+    client("ecs").create_cluster(clusterName="nexus-learn-cluster", tags=tags)
+    run = console.playbook(*DESTROY)
+    assert run.changed == 0
+    assert "cluster nexus-learn-cluster is left alone" in run.text
+    assert client("ecs").describe_clusters(clusters=["nexus-learn-cluster"])["clusters"][0]["status"] == "ACTIVE"
