@@ -22,6 +22,11 @@ def test_there_is_exactly_one_and_it_ticks(client, connect, eventually):
     assert eventually(lambda: connect("nexus-learn").llen("embeddings"))
 
 
+def test_ecs_does_not_move_it_between_zones(client):
+    service = client("ecs").describe_services(cluster=CLUSTER, services=[SERVICE])["services"][0]
+    assert service["availabilityZoneRebalancing"] == "DISABLED"
+
+
 def test_there_are_never_two_during_a_deployment(client):
     before = running(client)[0]["taskArn"]
     run, seen = playbook("-e", "ecs_celery_beat_log_level=DEBUG"), []

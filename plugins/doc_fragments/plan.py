@@ -16,7 +16,7 @@ notes:
   - Returns C(changes), one entry per changed field with C(resource), C(action) (create, update, replace or delete),
     C(path), C(before), C(after), C(impact) (in-place, disruptive or replacement) and C(note).
   - An option that is left out is not touched; one that is given is enforced.
-  - A resource whose tags V(Project) and V(Environment) are not those of O(tags) is never touched. To create or change
+  - A resource whose tags V(Project), V(Environment) and V(Region) are not those of O(tags) is never touched. To change
     one is refused; O(state=absent) leaves it alone and says so in a warning.
   - On a local connection the module runs inside ansible-playbook.
 """

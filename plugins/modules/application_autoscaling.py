@@ -22,7 +22,7 @@ options:
         description:
           - What is scaled, for example V(service/my-cluster/my-service). Once in the list.
           - With O(state=absent), one that ends in V(*) stands for every target whose resource id begins so and that
-            carries V(Project) and V(Environment) of O(tags).
+            is this stack's, which it is with V(Project), V(Environment) and V(Region) of O(tags).
         type: str
         required: true
       scalable_dimension:

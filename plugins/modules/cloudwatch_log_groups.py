@@ -19,7 +19,7 @@ options:
         description:
           - Name of the log group.
           - With O(state=absent), a name that ends in V(*) stands for every log group whose name begins so and that
-            carries V(Project) and V(Environment) of O(tags).
+            is this stack's, which it is with V(Project), V(Environment) and V(Region) of O(tags).
         type: str
         required: true
       retention_in_days:

@@ -29,7 +29,7 @@ options:
         description:
           - Name of the service.
           - With O(state=absent), a name that ends in V(*) stands for every service of the cluster whose name begins so
-            and that carries V(Project) and V(Environment) of O(tags).
+            and that is this stack's, which it is with V(Project), V(Environment) and V(Region) of O(tags).
         type: str
         required: true
       desired_count:

@@ -71,8 +71,8 @@ options:
         description:
           - Name of the parameter group.
           - With O(state=absent), a name that ends in V(*) stands for every parameter group whose name begins so, that
-            carries V(Project) and V(Environment) of O(tags) and that nothing else uses. A change of O(engine) or
-            O(engine_version) may leave one behind for each family.
+            carries V(Project), V(Environment) and V(Region) of O(tags) and that nothing else uses. A change of
+            O(engine) or O(engine_version) may leave one behind for each family.
         type: str
         required: true
       family:
