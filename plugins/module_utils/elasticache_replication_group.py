@@ -647,9 +647,10 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _replacement(params: Mapping, words: str, field: str, before: Any, after: Any) -> Refused:
     return Refused(
         f"{group_resource(params)}: AWS cannot change {words} ({field} {before!r} to {after!r}) in place. A new group "
-        "would have to take its place, and every queued task and every result in it would be lost. Nothing was "
-        f"changed. Set {field} back to {before!r}, or, if it has to be, take the stack away with "
-        "playbooks/destroy.yml, which keeps a final snapshot, and run site.yml again."
+        "would have to take its place, and every queued task and every result in it would be lost, so it was not "
+        f"touched. Set {field} back to {before!r}. Or set another name_prefix in the inventory, which makes a second "
+        "stack, and when the queues of this one are empty, take it away with playbooks/destroy.yml, which keeps a "
+        "final snapshot."
     )
 
 

@@ -388,7 +388,7 @@ def test_what_is_left_out_is_not_touched(quartet, cache, kept, drifting):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"at_rest_encryption_enabled": False}, ("encryption at rest", "would be lost", "playbooks/destroy.yml")),
+        ({"at_rest_encryption_enabled": False}, ("encryption at rest", "would be lost", "name_prefix", "destroy.yml")),
         ({"engine_version": "6.2", "parameter_group": None}, ("older version", "'7.0.7'", "would be lost")),
         ({"transit_encryption_enabled": False, "transit_encryption_mode": None}, ("TLS to off", "token")),
         ({"auth_token_enabled": False}, ("demands a token",)),
