@@ -86,7 +86,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "ecs_celery_beat_cpu": {"type": "int"},
     "ecs_celery_beat_memory": {"type": "int"},
     # inputs of roles that AWS would refuse only when part of the stack is there
-    "elasticache_parameters": {"type": "dict", "default": {}},
+    "elasticache_parameters": {"type": "dict", "default": {"maxmemory-policy": "noeviction"}},
     "elasticache_snapshot_window": {"type": "str", "default": "03:00-04:00"},
     "elasticache_maintenance_window": {"type": "str", "default": "sun:04:30-sun:05:30"},
     "observability_log_retention_days": {"type": "int"},

@@ -195,11 +195,13 @@ def test_prod_is_foretold_beside_dev(console):
 
 
 def test_security_groups_follow_the_ports(console):
-    extra = ("-e", "elasticache_port=6380", "-e", "ecs_backend_port=9000")
+    certificate = "arn:aws:acm:us-east-1:123456789012:certificate/x"
+    extra = ("-e", f"elasticache_port=6380 ecs_backend_port=9000 ecs_backend_certificate_arn={certificate}")
     run = console.playbook("site.yml", "-i", "inventories/prod", "--check", "--diff", "--tags", "network", *extra)
     assert "tcp 6380" in run.text
     assert "tcp 9000" in run.text
-    assert "tcp 6379" not in run.text
+    assert "tcp 443" in run.text
+    assert not re.search(r"tcp (6379|8000|80)\b", run.text)
 
 
 def test_an_internal_load_balancer_lies_in_private_subnets(console):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.nexus_learn.aws.plugins.module_utils import validation
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
@@ -23,6 +25,19 @@ def test_defaults_and_argument_specs_name_the_same_variables(role):
     defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
     assert sorted(spec) == sorted(defaults)
     assert all(name.startswith(f"{role.name}_") for name in spec)
+
+
+def test_a_default_that_stands_outside_its_role_is_the_same_there():
+    """What other roles or the inventory's checks need to know of a role's input that nobody has set."""
+    defaults = {}
+    for role in ROLES:
+        defaults |= yaml.safe_load((role / "defaults/main.yml").read_text())
+    stack = (ROOT / "playbooks/vars/stack.yml").read_text()
+    copies = [(name, ast.literal_eval(value)) for name, value in re.findall(r"(\w+) \| default\((\d+|'')\)", stack)]
+    copies += [(name, option["default"]) for name, option in validation.SPEC.items() if "default" in option]
+    copies = [(name, value) for name, value in copies if name in defaults]
+    assert {"elasticache_port", "ecs_backend_port", "elasticache_snapshot_window"} <= {name for name, _ in copies}
+    assert copies == [(name, defaults[name]) for name, _ in copies]
 
 
 def test_every_role_has_argument_specs():
