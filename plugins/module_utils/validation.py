@@ -10,7 +10,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.validation import (
+    check_type_bool,
+    check_type_dict,
+    check_type_float,
+    check_type_int,
+    check_type_list,
+    check_type_str,
+)
 from ansible_collections.nexus_learn.aws.plugins.module_utils.cloudwatch_log_groups import RETENTION_DAYS
 
 _T = ("micro", "small", "medium")
@@ -85,6 +92,10 @@ SPEC: dict[str, dict[str, Any]] = {
     "ecs_backend_memory": {"type": "int"},
     "ecs_celery_beat_cpu": {"type": "int"},
     "ecs_celery_beat_memory": {"type": "int"},
+    "network_vpc_id": {"type": "str", "default": ""},
+    "network_vpc_tags": {"type": "dict", "default": {}},
+    "network_nat_gateway": {"type": "str", "choices": ["none", "single", "per_zone"], "default": "single"},
+    "network_vpc_endpoints": {"type": "list", "elements": "str", "default": ["s3"]},
     # inputs of roles that AWS would refuse only when part of the stack is there
     "elasticache_parameters": {"type": "dict", "default": {"maxmemory-policy": "noeviction"}},
     "elasticache_snapshot_window": {"type": "str", "default": "03:00-04:00"},
@@ -105,14 +116,49 @@ def errors(variables: Mapping[str, Any], regions: list[str]) -> list[str]:
 
     ``regions`` are the AWS regions that the SDK knows.
     """
-    missing = [name for name, option in SPEC.items() if option.get("required") and variables.get(name) is None]
-    if missing:
-        return [f"{name} is not set; set it in the inventory's group_vars/all/main.yml." for name in missing]
-    result = ArgumentSpecValidator(SPEC).validate({name: variables[name] for name in SPEC if name in variables})
-    if result.error_messages:
-        return result.error_messages
-    values = result.validated_parameters
-    return [message for rule in (*RULES, _region(regions)) for message in rule(values)]
+    wrong: list[str] = []
+    values = _typed(SPEC, variables, "", "; set it in the inventory's group_vars/all/main.yml", wrong)
+    return wrong or [message for rule in (*RULES, _region(regions)) for message in rule(values)]
+
+
+_TYPES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "bool": (check_type_bool, "true or false"),
+    "dict": (check_type_dict, "a mapping of names to values"),
+    "float": (check_type_float, "a number"),
+    "int": (check_type_int, "a whole number"),
+    "list": (check_type_list, "a list"),
+    "str": (check_type_str, "a text"),
+}
+
+
+def _typed(spec: Mapping, given: Mapping, where: str, hint: str, wrong: list[str]) -> dict[str, Any]:
+    """``given`` in the types of ``spec``, defaults filled in; what cannot be is added to ``wrong``."""
+    typed: dict[str, Any] = {}
+    for name, option in spec.items():
+        value = given.get(name)
+        typed[name] = option.get("default") if value is None else _convert(where + name, option, value, wrong)
+        if value is None and option.get("required"):
+            wrong.append(f"{where}{name} is not set{hint}.")
+    return typed
+
+
+def _convert(name: str, option: Mapping, value: Any, wrong: list[str]) -> Any:
+    convert, words = _TYPES[option["type"]]
+    try:
+        value = convert(value)
+    except (TypeError, ValueError):
+        wrong.append(f"{name} is {value}; allowed: {words}.")
+        return value
+    wrong += _one_of(name, value, option.get("choices", [value]))
+    if option["type"] == "list":
+        item = {"type": option["elements"], "options": option.get("options")}
+        return [_convert(f"{name}[{n}]", item, each, wrong) for n, each in enumerate(value)]
+    if option.get("options"):
+        name = f"{name[: name.index('[')]}[{value['name']}]" if value.get("name") else name
+        allowed = ", ".join(option["options"])
+        wrong += [f"{name} has {key}; allowed: {allowed}." for key in value if key not in option["options"]]
+        return _typed(option["options"], value, f"{name}.", "", wrong)
+    return value
 
 
 def _one_of(name: str, value: Any, allowed: list) -> Iterator[str]:
@@ -174,6 +220,23 @@ def _eviction(values: Mapping) -> Iterator[str]:
         )
 
 
+def _network(values: Mapping) -> Iterator[str]:
+    """Without NAT, what a task needs before it runs comes through endpoints, or it never runs.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html (image and logs) and
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specifying-sensitive-data-secrets.html (its secrets)
+    """
+    given = values["network_vpc_endpoints"]
+    missing = [name for name in ("ecr.api", "ecr.dkr", "s3", "logs", "secretsmanager") if name not in given]
+    own = not (values["network_vpc_id"] or values["network_vpc_tags"])
+    if own and values["network_nat_gateway"] == "none" and missing:
+        yield (
+            f"network_nat_gateway is none and network_vpc_endpoints has no {', '.join(missing)}; without them a task "
+            "gets neither its image nor its secrets nor a log: add them, or set network_nat_gateway to single or "
+            "per_zone."
+        )
+
+
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WEEK = 7 * 24 * 60
 
@@ -190,12 +253,14 @@ def _windows(values: Mapping) -> Iterator[str]:
             f"elasticache_snapshot_window is {values['elasticache_snapshot_window']}; allowed: hh:mm-hh:mm, UTC, "
             "for example 03:00-04:00."
         )
-        return
+        snapshot = None
     if not maintenance or any(int(maintenance[n]) > 23 or int(maintenance[n + 1]) > 59 for n in (2, 5)):
         yield (
             f"elasticache_maintenance_window is {values['elasticache_maintenance_window']}; allowed: "
             "ddd:hh:mm-ddd:hh:mm, UTC, for example sun:04:30-sun:05:30."
         )
+        maintenance = None
+    if not snapshot or not maintenance:
         return
     begin, end = (int(snapshot[n]) * 60 + int(snapshot[n + 1]) for n in (1, 3))
     daily = (end - begin) % (24 * 60)
@@ -218,7 +283,7 @@ def _windows(values: Mapping) -> Iterator[str]:
 
 
 def _roles(values: Mapping) -> Iterator[str]:
-    if values.get("observability_log_retention_days") is not None:
+    if values["observability_log_retention_days"] is not None:
         yield from _one_of(
             "observability_log_retention_days", values["observability_log_retention_days"], RETENTION_DAYS
         )
@@ -228,11 +293,12 @@ def _roles(values: Mapping) -> Iterator[str]:
         ("ecs_celery_worker_stop_timeout", 2, 120),
         ("autoscaling_cpu_target", 1, 100),
         ("autoscaling_memory_target", 1, 100),
-        ("autoscaling_scale_out_cooldown", 0, 3600),
-        ("autoscaling_scale_in_cooldown", 0, 3600),
     ):
-        if values.get(name) is not None:
+        if values[name] is not None:
             yield from _between(name, values[name], low, high)
+    for name in ("autoscaling_scale_out_cooldown", "autoscaling_scale_in_cooldown"):
+        if values[name] is not None and values[name] < 0:
+            yield f"{name} is {values[name]}; allowed: 0 seconds or more."
 
 
 def _fargate(cpu_name: str, cpu: int, memory_name: str, memory: int) -> Iterator[str]:
@@ -290,4 +356,4 @@ def _celery(values: Mapping) -> Iterator[str]:
         yield from _fargate(f"{where}cpu", effective["celery_cpu"], f"{where}memory", effective["celery_memory"])
 
 
-RULES: tuple[Rule, ...] = (_names, _redis, _eviction, _windows, _roles, _tasks, _celery)
+RULES: tuple[Rule, ...] = (_names, _network, _redis, _eviction, _windows, _roles, _tasks, _celery)

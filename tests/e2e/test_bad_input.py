@@ -37,6 +37,10 @@ def test_wrong_values(console, extra, words):
     assert nothing_was_made(console)
 
 
+def test_regions_of_every_partition_are_known(console):
+    console.playbook(*SITE, "--tags", "always", "-e", "aws_region=us-gov-west-1")
+
+
 def test_no_credentials(console, tmp_path):
     env = {
         "AWS_ACCESS_KEY_ID": "",

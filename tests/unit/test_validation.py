@@ -37,7 +37,25 @@ def test_the_inventories_of_the_repository_are_valid(name):
         ({"redis_version": "7.0", "redis_engine": "valkey"}, ["redis_version", "7.0", "8.1"]),
         ({"redis_engine": "memcached"}, ["redis_engine", "memcached", "valkey"]),
         ({"redis_num_nodes": 7}, ["redis_num_nodes", "7", "1 to 6"]),
-        ({"redis_num_nodes": "many"}, ["redis_num_nodes", "many", "int"]),
+        ({"redis_num_nodes": "many"}, ["redis_num_nodes is many; allowed: a whole number."]),
+        ({"enable_celery_beat": "maybe"}, ["enable_celery_beat is maybe; allowed: true or false."]),
+        ({"autoscaling_cpu_target": "high"}, ["autoscaling_cpu_target is high; allowed: a number."]),
+        ({"elasticache_parameters": ["timeout"]}, ["elasticache_parameters is", "allowed: a mapping"]),
+        ({"celery_services": "fast"}, ["celery_services[0] is fast; allowed: a mapping"]),
+        ({"celery_services": [{"name": "fast"}]}, ["celery_services[fast].queues is not set."]),
+        (
+            {"celery_services": [{"name": "fast", "queues": ["x"], "cpu": "big"}]},
+            ["celery_services[fast].cpu is big; allowed: a whole number."],
+        ),
+        (
+            {"celery_services": [{"name": "fast", "queues": ["x"], "ram": 1}]},
+            ["celery_services[fast] has ram; allowed: name, queues, cpu"],
+        ),
+        ({"network_nat_gateway": "two"}, ["network_nat_gateway is two; allowed: none, single, per_zone."]),
+        (
+            {"network_nat_gateway": "none", "network_vpc_endpoints": ["s3", "logs"]},
+            ["network_nat_gateway is none", "ecr.api, ecr.dkr, secretsmanager;"],
+        ),
         ({"redis_snapshot_retention_limit": 36}, ["redis_snapshot_retention_limit", "36", "0 to 35"]),
         ({"redis_automatic_failover_enabled": True}, ["redis_automatic_failover_enabled", "redis_num_nodes", "2 to 6"]),
         (
@@ -63,7 +81,7 @@ def test_the_inventories_of_the_repository_are_valid(name):
         ({"observability_log_retention_days": 31}, ["observability_log_retention_days", "31", "14, 30, 60"]),
         ({"ecs_celery_worker_stop_timeout": 300}, ["ecs_celery_worker_stop_timeout", "300", "2 to 120"]),
         ({"autoscaling_cpu_target": 170}, ["autoscaling_cpu_target", "170", "1 to 100"]),
-        ({"autoscaling_scale_in_cooldown": -1}, ["autoscaling_scale_in_cooldown", "-1", "0 to"]),
+        ({"autoscaling_scale_in_cooldown": -1}, ["autoscaling_scale_in_cooldown", "-1", "0 seconds or more"]),
         (
             {"elasticache_parameters": {"maxmemory-policy": "allkeys-lru"}},
             ["elasticache_parameters", "allkeys-lru", "noeviction", "throws queued tasks away"],
@@ -99,6 +117,27 @@ def test_a_wrong_value_is_named_with_what_is_allowed(changes, words):
 
 def test_several_errors_are_told_at_once():
     assert len(errors(redis_node_type="x", celery_concurrency=0, aws_region="nowhere")) == 3
+    assert len(errors(redis_num_nodes="x", celery_concurrency="y", redis_version=None)) == 3
+    assert len(errors(elasticache_snapshot_window="x", elasticache_maintenance_window="y")) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "network_nat_gateway": "none",
+            "network_vpc_endpoints": ["s3", "ecr.api", "ecr.dkr", "logs", "secretsmanager"],
+        },
+        {"network_nat_gateway": "none", "network_vpc_id": "vpc-1"},
+        {"network_nat_gateway": "none", "network_vpc_tags": {"Name": "theirs"}},
+        {"redis_num_nodes": "2", "redis_multi_az_enabled": "yes", "redis_automatic_failover_enabled": "true"},
+        {"celery_services": [{"name": "fast", "queues": "x,y", "cpu": "512", "memory": "1024"}]},
+        {"redis_engine": "valkey", "redis_version": "9.1"},
+        {"autoscaling_scale_in_cooldown": 7200, "autoscaling_cpu_target": 72.5},
+    ],
+)
+def test_what_aws_allows_is_allowed(changes):
+    assert errors(**changes) == []
 
 
 @given(low=st.integers(-2, 12), desired=st.integers(-2, 12), high=st.integers(-2, 12))
