@@ -132,7 +132,7 @@ def test_several_errors_are_told_at_once():
         {"network_nat_gateway": "none", "network_vpc_tags": {"Name": "theirs"}},
         {"redis_num_nodes": "2", "redis_multi_az_enabled": "yes", "redis_automatic_failover_enabled": "true"},
         {"celery_services": [{"name": "fast", "queues": "x,y", "cpu": "512", "memory": "1024"}]},
-        {"redis_engine": "valkey", "redis_version": "9.1"},
+        {"redis_engine": "valkey", "redis_version": "8.1"},
         {"autoscaling_scale_in_cooldown": 7200, "autoscaling_cpu_target": 72.5},
     ],
 )
