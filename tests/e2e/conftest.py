@@ -10,8 +10,10 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import steps
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Run:
     returncode: int
     output: str
+    step: dict[str, Any]
 
     @property
     def changed(self) -> int:
@@ -46,9 +49,16 @@ class Run:
 class Console:
     """A shell set up for one sandbox, in the clone."""
 
-    def __init__(self, sandbox):
+    def __init__(self, sandbox, steps_file: Path):
         self.sandbox = sandbox
-        self.env = {**sandbox.env, "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "200"}
+        self.steps_file = steps_file
+        self.env = {
+            **sandbox.env,
+            "ANSIBLE_FORCE_COLOR": "0",
+            "COLUMNS": "200",
+            "ANSIBLE_CALLBACK_PLUGINS": str(steps.CALLBACKS),
+            "STEPS_FILE": str(steps_file),
+        }
 
     def playbook(self, *arguments: str, succeeds: bool = True, env: dict[str, str] | None = None) -> Run:
         """``ansible-playbook ARGUMENTS``; asserts that it succeeds, or fails, as said."""
@@ -64,7 +74,7 @@ class Console:
             check=False,
         )
         assert (done.returncode == 0) == succeeds, done.stdout
-        return Run(done.returncode, done.stdout)
+        return Run(done.returncode, done.stdout, steps.recorded(self.steps_file)[-1])
 
     def interrupted(self, *arguments: str, after: str) -> str:
         """Start ``ansible-playbook ARGUMENTS`` and press Ctrl-C once ``after`` is in its output; returns the output."""
@@ -113,6 +123,6 @@ class Console:
 
 
 @pytest.fixture(scope="module")
-def console(start_sandbox) -> Console:
+def console(start_sandbox, tmp_path_factory) -> Console:
     """A console on a sandbox that this test file has for itself."""
-    return Console(start_sandbox())
+    return Console(start_sandbox(), tmp_path_factory.mktemp("console") / "steps")
