@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-import urllib.request
 
 import pytest
+import steps
 
 SITE = ("site.yml", "-i", "inventories/dev")
 ROLE_TAGS = [
@@ -20,46 +19,6 @@ ROLE_TAGS = [
     "ecs_celery_beat",
     "autoscaling",
 ]
-READS = ("Describe", "Get", "List", "BatchGet", "Head")
-
-
-class Wire:
-    """What reaches the sandbox's AWS API, seen there (moto's request recorder) and not where it is sent."""
-
-    def __init__(self, sandbox):
-        self.endpoint = sandbox.endpoint
-
-    def _post(self, action: str) -> None:
-        request = urllib.request.Request(f"{self.endpoint}/moto-api/recorder/{action}", method="POST")
-        urllib.request.urlopen(request, timeout=10).close()
-
-    def __enter__(self):
-        self._post("reset-recording")
-        self._post("start-recording")
-        return self
-
-    def __exit__(self, *error):
-        self._post("stop-recording")
-
-    @property
-    def operations(self) -> list[str]:
-        with urllib.request.urlopen(f"{self.endpoint}/moto-api/recorder/download-recording", timeout=10) as response:
-            requests = [json.loads(line) for line in response.read().decode().splitlines() if line]
-        names = []
-        for request in requests:
-            # the sandbox's own tasks call it too
-            if "nexus_learn.aws" not in request["headers"].get("User-Agent", ""):
-                continue
-            target = request["headers"].get("X-Amz-Target")
-            body = request.get("body") or ""
-            if request.get("body_encoded"):
-                body = base64.b64decode(body).decode(errors="replace")
-            names.append(target.split(".")[-1] if target else re.search(r"Action=(\w+)", body).group(1))
-        return names
-
-    @property
-    def writes(self) -> list[str]:
-        return [name for name in self.operations if not name.startswith(READS)]
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +34,9 @@ def auth_token(console) -> str:
 
 @pytest.fixture(scope="module")
 def foretold(console) -> list[str]:
-    with Wire(console.sandbox) as wire:
-        run = console.playbook(*SITE, "--check", "--diff")
-    assert wire.operations
-    assert wire.writes == []
+    run = console.playbook(*SITE, "--check", "--diff")
+    assert run.step["operations"]
+    assert steps.writes(run.step) == []
     return run.changed_tasks
 
 
@@ -87,10 +45,10 @@ def test_check_on_an_empty_account_runs_to_the_end_and_writes_nothing(foretold):
 
 
 def test_a_run_stopped_by_ctrl_c_is_taken_up_by_the_next(console, foretold):
-    console.interrupted(*SITE, after="TASK [elasticache : replication_group")
+    first = console.interrupted(*SITE, "-vvvv", after="TASK [elasticache : replication_group")
     run = console.playbook(*SITE, "-vvvv")
     assert set(run.changed_tasks) <= set(foretold), "nothing changes that was not foretold"
-    assert auth_token(console) not in run.output
+    assert auth_token(console) not in first + run.output
     groups = console.sandbox.client("elasticache").describe_replication_groups()["ReplicationGroups"]
     assert [group["ReplicationGroupId"] for group in groups] == ["nexus-learn-redis"]
     vpcs = console.sandbox.client("ec2").describe_vpcs(Filters=[{"Name": "tag:Project", "Values": ["nexus-learn"]}])
@@ -108,11 +66,11 @@ def test_the_sandbox_stays_small(console, url):
 
 
 def test_a_second_run_changes_nothing_and_makes_no_write_call(console):
-    with Wire(console.sandbox) as wire:
-        run = console.playbook(*SITE)
+    run = console.playbook(*SITE, "-vvvv")
     assert run.changed == 0
-    assert wire.operations
-    assert wire.writes == []
+    assert run.step["operations"]
+    assert steps.writes(run.step) == []
+    assert auth_token(console) not in run.output
 
 
 @pytest.mark.parametrize("tag", ROLE_TAGS)
@@ -176,6 +134,13 @@ def test_outputs_as_a_json_file(console, tmp_path):
     outputs = json.loads(file.read_text())
     assert outputs["celery_worker_service_name"] == "nexus-learn-celery-worker-service"
     assert outputs["redis_url"] == f"rediss://{outputs['redis_endpoint']}:{outputs['redis_port']}/0"
+
+
+def test_one_output_as_a_json_file(console, tmp_path):
+    file = tmp_path / "output.json"
+    extra = ("-e", f"output=celery_worker_service_names output_format=json output_file={file}")
+    console.playbook("playbooks/outputs.yml", "-i", "inventories/dev", *extra)
+    assert json.loads(file.read_text()) == ["nexus-learn-celery-worker-service"]
 
 
 def test_the_auth_token_is_in_no_output(console):
