@@ -5,6 +5,15 @@ class ModuleDocFragment:
     """What all modules of this collection share."""
 
     DOCUMENTATION = r"""
+options:
+  adopt:
+    description:
+      - Resources that are taken over although their tags say that another stack, or nobody, owns them, each named as
+        the refusal names it (V(ECS cluster nexus-learn-cluster)), or by a pattern (V(log group /ecs/nexus-learn/*)).
+      - What is taken over is changed to what is asked for, its tags included. O(state=absent) does not delete it.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Makes no write call and returns what a real run would, with predicted names and ARNs.
@@ -16,7 +25,7 @@ notes:
   - Returns C(changes), one entry per changed field with C(resource), C(action) (create, update, replace or delete),
     C(path), C(before), C(after), C(impact) (in-place, disruptive or replacement) and C(note).
   - An option that is left out is not touched; one that is given is enforced.
-  - A resource whose tags V(Project), V(Environment) and V(Region) are not those of O(tags) is never touched. To change
-    one is refused; O(state=absent) leaves it alone and says so in a warning.
+  - A resource whose tags V(Project), V(Environment) and V(Region) are not those of O(tags) is never touched, unless
+    O(adopt) names it. To change one is refused; O(state=absent) leaves it alone and says so in a warning.
   - On a local connection the module runs inside ansible-playbook.
 """

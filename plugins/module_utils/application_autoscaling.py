@@ -211,7 +211,7 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
                 changes.append(delete(resource, there, note="the service keeps its present task count"))
             continue
         if exists:
-            refuse_foreign(resource, there["tags"], params["tags"])
+            refuse_foreign(resource, there["tags"], params)
         changes += _plan_target(params, target, there, exists)
         changes += _plan_policies(target, there.get("policies", {}))
     return changes

@@ -113,7 +113,7 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         elif there is None:
             changes.append(create(resource(name), desired(params, group)))
         else:
-            refuse_foreign(resource(name), there["tags"], params["tags"])
+            refuse_foreign(resource(name), there["tags"], params)
             changes += update(resource(name), there, desired(params, group))
     return changes
 

@@ -20,9 +20,13 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils import aws as aws_
 from ansible_collections.nexus_learn.aws.plugins.module_utils import engine
 
 
+# What every module of this collection takes; documented in doc_fragments/plan.py.
+COMMON = {"adopt": {"type": "list", "elements": "str", "default": []}}
+
+
 def full_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A module's own SPEC (arguments of AnsibleModule) with the connection options of amazon.aws added."""
-    return {**spec, "argument_spec": {**aws_argument_spec(), **spec["argument_spec"]}}
+    """A module's own SPEC (arguments of AnsibleModule) with the common and amazon.aws's connection options added."""
+    return {**spec, "argument_spec": {**aws_argument_spec(), **COMMON, **spec["argument_spec"]}}
 
 
 def enter(aggregate: Any, params: Mapping[str, Any], *, check_mode: bool, say: engine.Say) -> dict[str, Any]:

@@ -221,7 +221,7 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
                 changes.append(delete(resource(name), _visible(there)))
             continue
         if there is not None:
-            refuse_foreign(resource(name), there["tags"], params["tags"])
+            refuse_foreign(resource(name), there["tags"], params)
         wanted = desired(params, group, there)
         if there is None:
             changes.append(create(resource(name), wanted))

@@ -94,7 +94,7 @@ def plan(aws: Aws, params: Mapping, current: Mapping | None) -> list[Change]:
             return [leave_foreign(label, current["tags"])]
         return [delete(label, current)]
     if current is not None:
-        refuse_foreign(label, current["tags"], params["tags"])
+        refuse_foreign(label, current["tags"], params)
     wanted = desired(params)
     providers = wanted.get("capacity_providers", (current or {}).get("capacity_providers", []))
     strangers = set(wanted.get("default_capacity_provider_strategy", ())) - set(providers)

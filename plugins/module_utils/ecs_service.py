@@ -253,9 +253,9 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
                 changes.append(delete(label, before, note="its tasks are stopped"))
             continue
         if there is not None:
-            refuse_foreign(label, there["tags"], params["tags"])
+            refuse_foreign(label, there["tags"], params)
         _refuse_incomplete(label, item, there)
-        _refuse_foreign_family(item, current["latest"].get(item["task_definition"]["family"]), params["tags"])
+        _refuse_foreign_family(item, current["latest"].get(item["task_definition"]["family"]), params)
         if there is None:
             changes.append(create(label, {k: v for k, v in desired(params, item).items() if k != "rollout"}))
             continue
@@ -292,10 +292,10 @@ def _refuse_incomplete(label: str, item: Mapping, there: Mapping | None) -> None
         raise Refused(f"{label}: give launch_type or capacity_provider_strategy, AWS takes only one of them.")
 
 
-def _refuse_foreign_family(item: Mapping, latest: Mapping | None, tags: Mapping | None) -> None:
+def _refuse_foreign_family(item: Mapping, latest: Mapping | None, params: Mapping) -> None:
     # a revision without owner tags may be one that somebody registered by hand in our family: that is drift
     if latest is not None and set(OWNER_TAGS) & set(latest["tags"]):
-        refuse_foreign(f"task definition family {item['task_definition']['family']}", latest["tags"], tags)
+        refuse_foreign(f"task definition family {item['task_definition']['family']}", latest["tags"], params)
 
 
 def _refuse_impossible(label: str, item: Mapping, there: Mapping) -> None:

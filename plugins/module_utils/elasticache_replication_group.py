@@ -459,13 +459,13 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         return _plan_absent(params, current)
     group, parameters = current["replication_group"], _parameter_group(params, current)
     if group is not None:
-        refuse_foreign(group_resource(params), group["tags"], params["tags"])
+        refuse_foreign(group_resource(params), group["tags"], params)
     if current["subnet_group"]:
-        refuse_foreign(subnet_resource(params), current["subnet_group"]["tags"], params["tags"])
+        refuse_foreign(subnet_resource(params), current["subnet_group"]["tags"], params)
     if parameters:
-        refuse_foreign(parameter_resource(params["parameter_group"]), parameters["tags"], params["tags"])
+        refuse_foreign(parameter_resource(params["parameter_group"]), parameters["tags"], params)
     if current["secret"]:
-        refuse_foreign(secret_resource(params), current["secret"]["tags"], params["tags"])
+        refuse_foreign(secret_resource(params), current["secret"]["tags"], params)
     if group is not None and group["status"] == "create-failed":
         said = " ".join(group["events"]) or "ElastiCache gives no reason."
         raise Refused(

@@ -256,9 +256,9 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         return _plan_absent(params, current)
     balancer, group = current["load_balancer"], current["target_group"]
     if balancer:
-        refuse_foreign(_lb_resource(params), balancer["tags"], params["tags"])
+        refuse_foreign(_lb_resource(params), balancer["tags"], params)
     if group:
-        refuse_foreign(_tg_resource(params), group["tags"], params["tags"])
+        refuse_foreign(_tg_resource(params), group["tags"], params)
     _refuse_impossible(params)
     wanted = desired(params)
     changes = _plan_group(params, group, wanted["target_group"]) if params["target_group"] else []

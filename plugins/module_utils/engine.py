@@ -26,8 +26,10 @@ An *aggregate* is a Python module of this package (``cloudwatch_log_groups``, ``
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 # What a change does to people who use the resource meanwhile.
@@ -145,21 +147,25 @@ def user_tags(tags: Mapping[str, str]) -> dict[str, str]:
 OWNER_TAGS = ("Project", "Environment", "Region")
 
 
-def refuse_foreign(resource: str, current_tags: Mapping[str, str], wanted_tags: Mapping[str, str] | None) -> None:
+def refuse_foreign(resource: str, current_tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
     """Refuse to touch a resource of the same name that another stack, or nobody, owns.
 
     Ownership is the tags Project, Environment and Region (names of IAM roles are shared by all regions). A module that
-    is given no such tags owns whatever it names.
+    is given no such tags owns whatever it names, and ``adopt`` takes over what it names: the plan then shows the tags,
+    and everything else, that change.
     """
-    keys = [key for key in OWNER_TAGS if key in (wanted_tags or {})]
-    if all(current_tags.get(key) == wanted_tags[key] for key in keys):
+    if not is_foreign(current_tags, params["tags"]):
         return
-    ours = " ".join(f"{key}={wanted_tags[key]}" for key in keys)
+    if any(fnmatchcase(resource, pattern) for pattern in params.get("adopt") or ()):
+        return
+    keys = [key for key in OWNER_TAGS if key in params["tags"]]
+    ours = " ".join(f"{key}={params['tags'][key]}" for key in keys)
     theirs = " ".join(f"{key}={current_tags[key]}" for key in keys if key in current_tags) or "no such tags"
     raise Refused(
         f"{resource} exists and belongs to somebody else: it carries {theirs}, this stack is {ours}. "
-        "It was not touched. Set name_prefix in the inventory to a name of its own for this environment, "
-        f"or, if it really is yours, tag it {ours}."
+        "It was not touched. Set name_prefix in the inventory to a name of its own for this environment, or, if it "
+        f"really is yours, take it over with -e '{json.dumps({'adopt': [resource]})}'; add --check --diff to see first "
+        "what would change."
     )
 
 

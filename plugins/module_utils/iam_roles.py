@@ -116,7 +116,7 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
                 changes.append(delete(resource(name), there, note="what runs with this role loses its permissions"))
             continue
         if there is not None:
-            refuse_foreign(resource(name), there["tags"], params["tags"])
+            refuse_foreign(resource(name), there["tags"], params)
         wanted = desired(params, role, there or {})
         if there is None:
             if "assume_role_policy" not in wanted:

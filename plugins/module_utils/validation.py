@@ -85,6 +85,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "celery_queues": {"type": "list", "elements": "str", "required": True},
     "enable_celery_beat": {"type": "bool", "required": True},
     "celery_services": {"type": "list", "elements": "dict", "options": _SERVICE},
+    "adopt": {"type": "list", "elements": "str", "default": []},
     # inputs of roles that only make sense together with others
     "elasticache_transit_encryption_enabled": {"type": "bool", "default": True},
     "elasticache_auth_token_enabled": {"type": "bool", "default": True},

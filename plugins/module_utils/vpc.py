@@ -548,10 +548,10 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     if unused:
         raise Refused(f"{unused[0]} chooses subnets of a VPC that is there: set vpc_id or vpc_tags, too, or remove it.")
     if "foreign" in current and params["state"] == "present":
-        refuse_foreign(f"VPC {params['name']}-vpc", current["foreign"], params["tags"])
+        refuse_foreign(f"VPC {params['name']}-vpc", current["foreign"], params)
     found = current["found"]
     for key, fields in found.items():
-        refuse_foreign(resource(key), fields["tags"], params["tags"])
+        refuse_foreign(resource(key), fields["tags"], params)
     if params["state"] == "absent":
         groups = _groups(params, current, False)
         group_changes = ec2_security_groups.plan(aws, groups, current["security_groups"])

@@ -60,12 +60,12 @@ OURS = {"Project": "p", "Environment": "dev", "ManagedBy": "ansible"}
 )
 def test_a_resource_of_another_stack_is_refused(theirs):
     with pytest.raises(engine.Refused, match="name_prefix"):
-        engine.refuse_foreign("cluster x", theirs, OURS)
+        engine.refuse_foreign("cluster x", theirs, {"tags": OURS})
 
 
 def test_a_resource_of_this_stack_is_not():
-    engine.refuse_foreign("cluster x", {"Project": "p", "Environment": "dev", "extra": "1"}, OURS)
-    engine.refuse_foreign("cluster x", {}, None)
+    engine.refuse_foreign("cluster x", {"Project": "p", "Environment": "dev", "extra": "1"}, {"tags": OURS})
+    engine.refuse_foreign("cluster x", {}, {"tags": None})
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,24 @@ def test_a_resource_of_this_stack_is_not():
 def test_foreign_is_what_would_be_refused(theirs, ours, foreign):
     assert engine.is_foreign(theirs, ours) == foreign
     try:
-        engine.refuse_foreign("cluster x", theirs, ours)
+        engine.refuse_foreign("cluster x", theirs, {"tags": ours})
     except engine.Refused:
         assert foreign
     else:
         assert not foreign
+
+
+@pytest.mark.parametrize(
+    ("adopt", "taken"), [(["cluster x"], True), (["cluster *"], True), (["cluster"], False), (["x"], False), ([], False)]
+)
+def test_only_what_adopt_names_is_taken_over(adopt, taken):
+    try:
+        engine.refuse_foreign("cluster x", {}, {"tags": OURS, "adopt": adopt})
+    except engine.Refused as refusal:
+        assert not taken
+        assert """-e '{"adopt": ["cluster x"]}'""" in str(refusal)
+    else:
+        assert taken
 
 
 def test_a_beginning_is_replaced_by_the_names_that_have_it():

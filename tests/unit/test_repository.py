@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.nexus_learn.aws.plugins.module_utils import validation
+from ansible_collections.nexus_learn.aws.plugins.doc_fragments.plan import ModuleDocFragment
+from ansible_collections.nexus_learn.aws.plugins.module_utils import doors, validation
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
@@ -78,6 +79,10 @@ def test_a_module_does_what_its_documentation_says(name):
     module = importlib.import_module(f"ansible_collections.nexus_learn.aws.plugins.modules.{name}")
     documented = options_of(yaml.safe_load(module.DOCUMENTATION)["options"])
     assert documented == json.loads(json.dumps(options_in(module.SPEC["argument_spec"])))
+
+
+def test_what_all_modules_take_is_documented():
+    assert options_of(yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]) == options_in(doors.COMMON)
 
 
 @pytest.mark.parametrize("name", MODULES)
