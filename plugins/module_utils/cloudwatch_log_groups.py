@@ -157,11 +157,12 @@ def wait(aws: Aws, params: Mapping, say: Say) -> None:
 
 
 def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
+    new = {"retention_in_days": None, "kms_key_id": None, "tags": {}}
     return {
         "log_groups": {
             group["name"]: {
                 "arn": arn(aws, group["name"]),
-                **predicted(current.get(group["name"], {}), desired(params, group)),
+                **predicted(current.get(group["name"], new), desired(params, group)),
             }
             for group in params["log_groups"]
         }

@@ -19,7 +19,6 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argu
 from ansible_collections.nexus_learn.aws.plugins.module_utils import aws as aws_module
 from ansible_collections.nexus_learn.aws.plugins.module_utils import engine
 
-
 # What every module of this collection takes; documented in doc_fragments/plan.py.
 COMMON = {"adopt": {"type": "list", "elements": "str", "default": []}}
 
