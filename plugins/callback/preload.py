@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from ansible.plugins.callback import CallbackBase
+from ansible.plugins.loader import action_loader, filter_loader, lookup_loader, test_loader
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import preload
 
 DOCUMENTATION = """
 name: preload
 type: aggregate
-short_description: Load boto3 and the AWS service models before workers are forked
+short_description: Load boto3, the AWS service models and Ansible's own plugins before workers are forked
 description:
   - Every task runs in a forked worker. What is loaded before the fork is shared by all of them; without this callback
     each AWS task spends about 0.3 s on it.
@@ -17,6 +18,19 @@ author: Nexus Learn platform team
 requirements:
   - enabled in ansible.cfg as C(callbacks_enabled = nexus_learn.aws.preload)
 """
+
+ACTIONS = (
+    "application_autoscaling",
+    "cloudwatch_log_groups",
+    "ec2_security_groups",
+    "ecs_cluster",
+    "ecs_service",
+    "elasticache_replication_group",
+    "elbv2_load_balancer",
+    "iam_roles",
+    "validate",
+    "vpc",
+)
 
 SERVICES = (
     "application-autoscaling",
@@ -39,3 +53,10 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_start(self, playbook):
         preload(SERVICES)
+        for action in ACTIONS:
+            action_loader.get(f"nexus_learn.aws.{action}", class_only=True)
+        # the first of a kind that is asked for makes Ansible load all of them, and each worker would do it anew
+        filter_loader.get("to_json")
+        filter_loader.get("nexus_learn.aws.pick")
+        test_loader.get("defined")
+        lookup_loader.get("template", class_only=True)

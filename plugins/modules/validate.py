@@ -10,8 +10,14 @@ description:
     memory pairs, counts, failover, region ...) without any call to AWS.
   - Fails with one sentence for each error, naming the variable, its value and what is allowed.
 author: Nexus Learn platform team
+options:
+  roles:
+    description: Roles of this collection whose inputs are checked too, against their argument specs.
+    type: list
+    elements: str
+    default: []
 notes:
-  - Takes no options; it reads the variables themselves. Implemented as an action plugin.
+  - It reads the variables themselves. Implemented as an action plugin.
 attributes:
   check_mode:
     description: Never changes anything.
@@ -21,6 +27,7 @@ attributes:
 EXAMPLES = r"""
 - name: Validate the inventory before anything is touched
   nexus_learn.aws.validate:
+    roles: [network, elasticache]
   tags: always
 """
 
