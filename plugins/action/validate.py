@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible_collections.nexus_learn.aws.plugins.module_utils import validation
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import known_regions
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -25,13 +25,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         wrong: list[str] = []
         values = self._evaluated(validation.SPEC, task_vars, wrong)
-        session = boto3.session.Session()
-        regions = [
-            region
-            for partition in session.get_available_partitions()
-            for region in session.get_available_regions("ecs", partition_name=partition)
-        ]
-        wrong = wrong or validation.errors(values, regions) or list(self._role_errors(task_vars))
+        wrong = wrong or validation.errors(values, known_regions()) or list(self._role_errors(task_vars))
         if wrong:
             return {**result, "failed": True, "msg": "Nothing was touched. " + " ".join(wrong), "errors": wrong}
         return {**result, "changed": False}

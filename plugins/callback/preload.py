@@ -28,6 +28,7 @@ ACTIONS = (
     "elasticache_replication_group",
     "elbv2_load_balancer",
     "iam_roles",
+    "plan",
     "validate",
     "vpc",
 )

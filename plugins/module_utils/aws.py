@@ -52,6 +52,16 @@ def _botocore_session(profile: str | None) -> Any:
     return session
 
 
+def known_regions() -> list[str]:
+    """The regions of every partition that have ECS, as botocore knows them."""
+    session = _botocore_session(None)
+    return [
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("ecs", partition_name=partition)
+    ]
+
+
 class Aws:
     """Clients of one account and region. Safe to use from several threads.
 

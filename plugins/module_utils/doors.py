@@ -28,14 +28,19 @@ def full_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {**spec, "argument_spec": {**aws_argument_spec(), **COMMON, **spec["argument_spec"]}}
 
 
-def enter(aggregate: Any, params: Mapping[str, Any], *, check_mode: bool, say: engine.Say) -> dict[str, Any]:
-    """Run the aggregate; every expected failure becomes ``failed`` and a ``msg`` that a person can act on."""
+def enter(
+    aggregate: Any, params: Mapping[str, Any], *, check_mode: bool, say: engine.Say, aws: aws_module.Aws | None = None
+) -> dict[str, Any]:
+    """Run the aggregate; every expected failure becomes ``failed`` and a ``msg`` that a person can act on.
+
+    ``aws``, where one process runs several aggregates of one account and region, spares them clients of their own.
+    """
     if not HAS_BOTO3:
         return {"failed": True, "msg": missing_required_lib("boto3 and botocore")}
     try:
         # Plain types: templated values carry Ansible's tags, which botocore has no business with.
         params = json.loads(json.dumps(params))
-        result = engine.run(aggregate, aws_module.Aws(params), params, check_mode=check_mode, say=say)
+        result = engine.run(aggregate, aws or aws_module.Aws(params), params, check_mode=check_mode, say=say)
         return json.loads(json.dumps(result, default=str))
     except (engine.Refused, engine.Failed) as error:
         return {"failed": True, "msg": str(error)}

@@ -63,7 +63,7 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any] | None:
     settings = {item["name"]: item["value"] for item in cluster.get("settings", [])}
     return {
         "arn": cluster["clusterArn"],
-        "status": cluster["status"],
+        "status": _status(cluster),
         "active_services": cluster.get("activeServicesCount", 0),
         "capacity_providers": sorted(cluster.get("capacityProviders", [])),
         "default_capacity_provider_strategy": strategy(cluster.get("defaultCapacityProviderStrategy") or []),
@@ -162,16 +162,22 @@ def write_tags(aws: Aws, arn: str, tags: Mapping[str, str], changes: Sequence[Ch
         )
 
 
+def _status(cluster: Mapping) -> str:
+    attaching = cluster.get("attachmentsStatus") == "UPDATE_IN_PROGRESS"
+    return "attaching capacity providers" if attaching else cluster["status"]
+
+
+def settled(params: Mapping, current: Mapping | None) -> bool:
+    return params["state"] == "absent" or (current or {}).get("status") == "ACTIVE"
+
+
 def wait(aws: Aws, params: Mapping, say: Say) -> None:
     """ACTIVE, with its capacity providers attached; ECS takes no further change before that."""
     if params["state"] == "absent":
         return
 
     def probe() -> tuple[bool, str]:
-        cluster = _read(aws, params["name"]) or {"status": "gone"}
-        state = cluster["status"]
-        if cluster.get("attachmentsStatus") == "UPDATE_IN_PROGRESS":
-            state = "attaching capacity providers"
+        state = _status(_read(aws, params["name"]) or {"status": "gone"})
         return state == "ACTIVE", state
 
     label = resource(params["name"])

@@ -508,6 +508,15 @@ def _wait_drained(aws: Aws, cluster: str, names: Sequence[str], timeout: float, 
     )
 
 
+def settled(params: Mapping, current: Mapping) -> bool:
+    if params["state"] == "absent":
+        return not current["draining"]
+    raw = [service["raw"] for service in current["services"].values()]
+    return not params["wait"] or all(
+        ecs_rollout.judge(service, ecs_rollout.primary(service).get("id", ""))[0] == ecs_rollout.DONE for service in raw
+    )
+
+
 def wait(aws: Aws, params: Mapping, say: Say) -> None:
     """Also when nothing was changed: an earlier run may have been stopped in the middle of a deployment."""
     if not params["wait"]:

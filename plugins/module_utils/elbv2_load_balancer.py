@@ -502,6 +502,11 @@ def _wait(probe: Any, params: Mapping, what: str, say: Say) -> None:
     wait_until(probe, timeout=params["wait_timeout"], pause=5, what=what, variable="wait_timeout", say=say)
 
 
+def settled(params: Mapping, current: Mapping) -> bool:
+    balancer = current["load_balancer"]
+    return balancer["status"] == "active" if balancer else not params["subnets"]
+
+
 def wait(aws: Aws, params: Mapping, say: Say) -> None:
     """Wait until the load balancer takes requests: AWS needs two or three minutes to make one."""
     if params["state"] == "absent":

@@ -17,6 +17,8 @@ An *aggregate* is a Python module of this package (``cloudwatch_log_groups``, ``
     Carry out exactly these changes. Safe to run again after a crash at any point.
 ``wait(aws, params, say)``
     Return when everything of the list is as it should be; raise ``Failed`` with the reason when it will not be.
+``settled(params, current) -> bool`` (only where ``wait`` asks AWS)
+    Whether ``current`` shows that there is nothing to wait for, so that a run without changes need not ask again.
 ``output(aws, params, current) -> dict``
     The module's return values. Called in check mode too: what does not exist yet is predicted from ``params``.
     With ``state: gathered`` (Ansible's word for it) it returns what is there and nothing else: see ``run``.
@@ -218,8 +220,8 @@ def expanded(
 def run(aggregate: Any, aws: Any, params: Mapping[str, Any], *, check_mode: bool, say: Say) -> dict[str, Any]:
     """Bring the aggregate to what ``params`` say and return the module's result.
 
-    Returns ``changed``, ``changes`` (the plan), ``diff`` (before and after, field by field), ``warnings`` (what is left
-    alone) and the aggregate's output.
+    Returns ``changed``, ``settled`` (there was nothing to change and nothing to wait for), ``changes`` (the plan),
+    ``diff`` (before and after, field by field), ``warnings`` (what is left alone) and the aggregate's output.
     """
     if hasattr(aggregate, "expand"):
         params = aggregate.expand(aws, params)
@@ -229,6 +231,7 @@ def run(aggregate: Any, aws: Any, params: Mapping[str, Any], *, check_mode: bool
     if params.get("state") == GATHERED:
         return {
             "changed": False,
+            "settled": True,
             "changes": [],
             "diff": diff([]),
             "warnings": [],
@@ -236,15 +239,18 @@ def run(aggregate: Any, aws: Any, params: Mapping[str, Any], *, check_mode: bool
         }
     planned = aggregate.plan(aws, params, current)
     changes = [change for change in planned if change.action != LEAVE]
+    # Also without changes: an earlier run may have been stopped while it waited.
+    settled = not changes and (not hasattr(aggregate, "settled") or aggregate.settled(params, current))
     if not check_mode:
         if changes:
             aggregate.apply(aws, params, current, changes, say)
-        # Also without changes: an earlier run may have been stopped while it waited.
-        aggregate.wait(aws, params, say)
+        if not settled:
+            aggregate.wait(aws, params, say)
         if changes:
             current = aggregate.describe(aws, params)
     return {
         "changed": bool(changes),
+        "settled": settled,
         "changes": [asdict(change) for change in changes],
         "diff": diff(changes),
         "warnings": [f"{change.resource} is left alone: {change.note}" for change in planned if change.action == LEAVE],

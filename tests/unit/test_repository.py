@@ -17,7 +17,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils import doors, vali
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
-MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py") if path.stem != "validate")
+MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py") if path.stem not in ("plan", "validate"))
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

@@ -1,0 +1,58 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws
+from ansible_collections.nexus_learn.aws.plugins.module_utils.doors import enter, full_spec
+from ansible_collections.nexus_learn.aws.plugins.plugin_utils.play import Unforeseeable, following
+
+
+class ActionModule(ActionBase):
+    """Plan all that the rest of the play does, in one process. Works on the controller only."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        outputs = self._task.args.pop("outputs", None)
+        foreseen: dict[str, Any] = {"unchanged": False, "steps": [], "outputs": None}
+        play = following(self._task, task_vars, self._templar)
+        try:
+            aws = Aws(self._task.args)
+            task, templar = next(play)
+            while True:
+                step = self._foresee(task, templar, aws)
+                if step.get("failed"):
+                    return {**result, **step, "msg": f"{task.get_name()}: {step['msg']}"}
+                foreseen["steps"].append({"task": task.get_name(), **step})
+                task, templar = play.send(step)
+        except StopIteration as end:
+            foreseen["unchanged"] = bool(foreseen["steps"]) and all(step["settled"] for step in foreseen["steps"])
+            if foreseen["unchanged"] and outputs:
+                foreseen["outputs"] = end.value.template(end.value.available_variables[outputs])
+        except Unforeseeable as reason:
+            Display().vv(f"The plan ends before {reason}.")
+        return {**result, **foreseen}
+
+    def _foresee(self, task: Any, templar: Any, aws: Aws) -> dict[str, Any]:
+        name = task.resolved_action.rsplit(".", 1)[1]
+        action = importlib.import_module(f"ansible_collections.nexus_learn.aws.plugins.action.{name}").ActionModule
+        arguments = {**self._task.args, **templar.template(task.args)}
+        validation = ArgumentSpecValidator(**full_spec(action.spec)).validate(arguments)
+        if validation.error_messages:
+            return {"failed": True, "msg": "; ".join(validation.error_messages)}
+        show = Display().display
+        return enter(
+            action.aggregate,
+            validation.validated_parameters,
+            check_mode=True,
+            say=lambda line: show(f"    {line}"),
+            aws=aws,
+        )

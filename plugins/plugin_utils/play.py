@@ -1,0 +1,54 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a play is going to do after one of its tasks, as far as that can be told without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+from ansible.playbook.block import Block
+from ansible.playbook.task import Task
+
+# They touch nothing outside the play.
+_HARMLESS = {"ansible.builtin.debug", "ansible.builtin.meta"}
+_COLLECTION = "nexus_learn.aws."
+
+
+class Unforeseeable(Exception):
+    """A task of the play is of a kind whose effect cannot be told in advance; the text says which."""
+
+
+def following(
+    task: Task, task_vars: Mapping[str, Any], templar: Any
+) -> Generator[tuple[Task, Any], dict[str, Any], Any]:
+    """The tasks after ``task`` that call modules of this collection and that tags and conditions select.
+
+    Each comes with a templar that knows its variables. The result of one has to be sent back: it is a variable for
+    those that follow, under the name that the task registers. Returns a templar that knows all of them.
+    """
+    play = task.play
+    known = dict(task_vars)
+    tasks = [one for block in play.tasks for one in _tasks(block)]
+    place = next(number for number, one in enumerate(tasks) if one._uuid == task._uuid)
+    for one in tasks[place + 1 :]:
+        if not one.evaluate_tags(play.only_tags, play.skip_tags, all_vars=task_vars):
+            continue
+        variables = {**known, **one.get_vars(), "ansible_search_path": one.get_search_path()}
+        own = templar.copy_with_new_env(available_variables=variables)
+        if one.resolved_action in _HARMLESS or not all(own.evaluate_conditional(condition) for condition in one.when):
+            continue
+        if not (one.resolved_action or "").startswith(_COLLECTION) or one.loop or one.delegate_to or one.until:
+            raise Unforeseeable(one.get_name())
+        result = yield one, own
+        # ansible-core 2.21 has a mapping of names there
+        for name in [one.register] if isinstance(one.register, str) else one.register or []:
+            known[name] = result
+    return templar.copy_with_new_env(available_variables=known)
+
+
+def _tasks(block: Any) -> Iterator[Task]:
+    for one in block.block if isinstance(block, Block) else [block]:
+        if isinstance(one, Block):
+            yield from _tasks(one)
+        else:
+            yield one
