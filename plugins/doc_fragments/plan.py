@@ -24,6 +24,10 @@ attributes:
 notes:
   - Returns C(changes), one entry per changed field with C(resource), C(action) (create, update, replace or delete),
     C(path), C(before), C(after), C(impact) (in-place, disruptive or replacement) and C(note).
+  - Returns C(resources), what the task manages, each named as in C(changes), and C(billed), what of it costs by the
+    month, before and after. The callback P(nexus_learn.aws.plan#callback) sums all of them up at the end of a run.
+  - A failure after the plan was made returns it as C(planned); how much of it was carried out is not known. A refusal
+    returns C(refused=true), and nothing was touched.
   - An option that is left out is not touched; one that is given is enforced.
   - A resource whose tags V(Project), V(Environment) and V(Region) are not those of O(tags) is never touched, unless
     O(adopt) names it. To change one is refused; O(state=absent) leaves it alone and says so in a warning.

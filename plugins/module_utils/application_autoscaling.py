@@ -418,3 +418,36 @@ def _output_one(aws: Aws, params: Mapping, target: Mapping, current: Mapping) ->
         **predicted(there, desired_target(params, target)),
         "policies": {name: policy(name) for name in (policies if wanted is None else wanted)},
     }
+
+
+def resources(aws: Aws, params: Mapping, current: Mapping) -> list[str]:
+    return [
+        label
+        for target in params["targets"]
+        for label in (
+            target_resource(target),
+            *(policy_resource(target, policy["name"]) for policy in target["policies"] or []),
+        )
+    ]
+
+
+def billed(aws: Aws, params: Mapping, current: Mapping, wanted: bool) -> list[dict[str, Any]]:
+    items = []
+    for target in params["targets"]:
+        fields = current.get(target["resource_id"], {})
+        policies = fields.get("policies", {})
+        if wanted:
+            fields = predicted(fields, desired_target(params, target))
+            policies = policies if target["policies"] is None else target["policies"]
+        if "min_capacity" in fields:
+            items.append(
+                {
+                    "kind": "scalable_target",
+                    "resource": target_resource(target),
+                    "service": target["resource_id"].removeprefix("service/"),
+                    "min": fields["min_capacity"],
+                    "max": fields["max_capacity"],
+                    "policies": len(policies),
+                }
+            )
+    return items

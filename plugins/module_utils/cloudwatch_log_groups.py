@@ -167,3 +167,21 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
             for group in params["log_groups"]
         }
     }
+
+
+def resources(aws: Aws, params: Mapping, current: Mapping) -> list[str]:
+    return [resource(group["name"]) for group in params["log_groups"]]
+
+
+def billed(aws: Aws, params: Mapping, current: Mapping, wanted: bool) -> list[dict[str, Any]]:
+    groups = {group["name"]: current.get(group["name"]) for group in params["log_groups"]}
+    if wanted:
+        groups = {
+            group["name"]: predicted(groups[group["name"]] or {}, desired(params, group))
+            for group in params["log_groups"]
+        }
+    return [
+        {"kind": "logs", "resource": resource(name), "retention_in_days": fields.get("retention_in_days")}
+        for name, fields in groups.items()
+        if fields is not None
+    ]

@@ -42,12 +42,21 @@ def enter(
         params = json.loads(json.dumps(params))
         result = engine.run(aggregate, aws or aws_module.Aws(params), params, check_mode=check_mode, say=say)
         return json.loads(json.dumps(result, default=str))
-    except (engine.Refused, engine.Failed) as error:
-        return {"failed": True, "msg": str(error)}
+    except engine.Refused as error:
+        return {"failed": True, "msg": str(error), "refused": True, **_planned(error)}
+    except engine.Failed as error:
+        return {"failed": True, "msg": str(error), **_planned(error)}
     except (BotoCoreError, ClientError) as error:
-        return {"failed": True, "msg": aws_module.explain(error), "error_code": aws_module.error_code(error)}
+        message = aws_module.explain(error)
+        return {"failed": True, "msg": message, "error_code": aws_module.error_code(error), **_planned(error)}
     except AnsibleBotocoreError as error:
         return {"failed": True, "msg": str(error)}
+
+
+def _planned(error: Exception) -> dict[str, Any]:
+    """What was to be changed when it failed, if it came that far; how much of it was, nobody knows but AWS."""
+    planned = getattr(error, "planned", None)
+    return {} if planned is None else {"planned": json.loads(json.dumps(planned, default=str))}
 
 
 def module_main(aggregate: Any, spec: Mapping[str, Any]) -> None:

@@ -241,7 +241,8 @@ def _visible(there: Mapping) -> dict[str, Any]:
 
 def _marked(change: Change) -> Change:
     if change.path.startswith(("ingress.", "egress.")) and change.after is None:
-        return replace(change, impact=DISRUPTIVE, note="new connections that only this rule allows are refused")
+        note = "new connections that only this rule allows are refused from then on"
+        return replace(change, impact=DISRUPTIVE, note=note)
     return change
 
 
@@ -394,3 +395,7 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
         return predicted(known, desired(params, group, there))
 
     return {"security_groups": {group["name"]: one(group) for group in params["security_groups"]}}
+
+
+def resources(aws: Aws, params: Mapping, current: Mapping) -> list[str]:
+    return [resource(group["name"]) for group in params["security_groups"]]

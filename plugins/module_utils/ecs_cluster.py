@@ -190,3 +190,15 @@ def output(aws: Aws, params: Mapping, current: Mapping | None) -> dict[str, Any]
         return {"cluster": {"name": name}}
     there = current or {"arn": aws.arn("ecs", f"cluster/{name}"), "status": "ACTIVE", "active_services": 0}
     return {"cluster": {"name": name, **predicted(there, desired(params))}}
+
+
+def resources(aws: Aws, params: Mapping, current: Mapping | None) -> list[str]:
+    return [resource(params["name"])]
+
+
+def billed(aws: Aws, params: Mapping, current: Mapping | None, wanted: bool) -> list[dict[str, Any]]:
+    fields = predicted(current or {}, desired(params)) if wanted else current or {}
+    insights = fields.get("container_insights", "disabled")
+    if insights == "disabled":
+        return []
+    return [{"kind": "container_insights", "resource": resource(params["name"]), "mode": insights}]

@@ -44,6 +44,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     expanded,
     is_foreign,
     leave_foreign,
+    predicted,
     refuse_foreign,
     update,
     user_tags,
@@ -273,8 +274,9 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
 def _impacts(fields: Mapping) -> dict[str, tuple[str, str]]:
     """Which changes replace tasks, and whether there are none for a moment meanwhile."""
     # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
+    # A Fargate task starts in about a minute: https://github.com/aws/containers-roadmap/issues/696
     if fields["minimum_healthy_percent"] < 100 and fields["maximum_percent"] <= 100:
-        impact = DISRUPTIVE, "running tasks stop before new ones start"
+        impact = DISRUPTIVE, "running tasks stop before new ones start: none runs for about a minute"
     else:
         impact = IN_PLACE, "new tasks replace the running ones"
     return dict.fromkeys(STARTS_TASKS | FORCES, impact)
@@ -591,3 +593,35 @@ def _predicted_revision(aws: Aws, item: Mapping, there: Mapping | None, latest: 
         "revision": revision,
         "task_definition_arn": aws.arn("ecs", f"task-definition/{family}:{revision}"),
     }
+
+
+def resources(aws: Aws, params: Mapping, current: Mapping) -> list[str]:
+    return [resource(item["name"]) for item in params["services"]]
+
+
+def billed(aws: Aws, params: Mapping, current: Mapping, wanted: bool) -> list[dict[str, Any]]:
+    """One entry for each service's tasks; without a size where the task definition was not read (state absent)."""
+    items = []
+    for item in params["services"]:
+        fields = current["services"].get(item["name"]) or {}
+        if wanted:
+            fields = predicted(fields, enforced(params, item) if fields else desired(params, item))
+        if not fields:
+            continue
+        definition = fields.get("task_definition", {})
+        items.append(
+            {
+                "kind": "tasks",
+                "resource": resource(item["name"]),
+                "service": f"{params['cluster']}/{item['name']}",
+                "count": fields["desired_count"],
+                "cpu": int(definition["cpu"]) if "cpu" in definition else None,
+                "memory": int(definition["memory"]) if "memory" in definition else None,
+                "architecture": definition.get("cpu_architecture"),
+                "ephemeral_storage_gib": definition.get("ephemeral_storage_gib"),
+                "capacity_providers": fields.get("capacity_provider_strategy") or {},
+                "launch_type": fields.get("launch_type"),
+                "public_ip": bool(fields.get("assign_public_ip")),
+            }
+        )
+    return items

@@ -655,6 +655,9 @@ def _replacement(params: Mapping, words: str, field: str, before: Any, after: An
 
 
 def _impacts(params: Mapping, there: Mapping, wanted: Mapping) -> dict[str, tuple[str, str]]:
+    # A fail over lasts a few seconds; a single node serves nobody while it is upgraded:
+    # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/VersionManagement-upgrade-considerations.html
+    # New node types: https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Scaling.RedisReplGrps.html
     when = "" if params["apply_immediately"] else ", in the maintenance window"
     nodes = wanted.get("num_nodes", there["num_nodes"])
     pause = "connections break for some seconds" if nodes > 1 else "Redis is away for some minutes, having no replica"
@@ -664,12 +667,12 @@ def _impacts(params: Mapping, there: Mapping, wanted: Mapping) -> dict[str, tupl
     }
     impacts["engine_version"] = impacts["engine"]
     if nodes < there["num_nodes"]:
-        impacts["num_nodes"] = (DISRUPTIVE, "clients that read from a replica which goes away have to connect again")
+        impacts["num_nodes"] = (DISRUPTIVE, "clients of a replica that goes away have to connect again, at once")
     mode = wanted.get("transit_encryption_mode")
     tls = {
         "required": "clients that do not speak TLS are refused; set transit_encryption_mode to preferred until all do",
-        "preferred": "the endpoint may get another name; both TLS and plain connections are accepted",
-        None: "clients that speak TLS are refused",
+        "preferred": "the endpoint may get another name from then on; both TLS and plain connections are accepted",
+        None: "clients that speak TLS are refused from then on",
     }[mode]
     impacts["transit_encryption_enabled"] = impacts["transit_encryption_mode"] = (DISRUPTIVE, tls)
     return impacts
@@ -1157,3 +1160,32 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
         "auth_token_secret_kms_key_arn": key,
         "auth_token_secret_version_id": version,
     }
+
+
+def resources(aws: Aws, params: Mapping, current: Mapping) -> list[str]:
+    own_parameters = params["parameter_group"] and not _default_parameter_group(params["parameter_group"])
+    return [
+        *([subnet_resource(params)] if params["subnet_group"] else []),
+        *([parameter_resource(params["parameter_group"])] if own_parameters else []),
+        *([secret_resource(params)] if params["auth_token_secret"] else []),
+        group_resource(params),
+    ]
+
+
+def billed(aws: Aws, params: Mapping, current: Mapping, wanted: bool) -> list[dict[str, Any]]:
+    group = _predicted_group(params, current) if wanted else current["replication_group"] or {}
+    items: list[dict[str, Any]] = []
+    if group.get("node_type"):
+        items.append(
+            {
+                "kind": "redis",
+                "resource": group_resource(params),
+                "engine": group.get("engine", "redis"),
+                "node_type": group["node_type"],
+                "nodes": group.get("num_nodes", 1),
+                "backups": group.get("snapshot_retention_limit", 0),
+            }
+        )
+    if params["auth_token_secret"] and (wanted or (current["secret"] and not current["secret"]["deletion_date"])):
+        items.append({"kind": "secret", "resource": secret_resource(params)})
+    return items

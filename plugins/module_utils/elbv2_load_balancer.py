@@ -50,9 +50,11 @@ HEALTH_CHECK = {
 }
 DEFAULT_PORTS = {"HTTP": 80, "HTTPS": 443}
 # A listener whose protocol, certificate, policy or action changes goes on serving; these stop something.
+# Names of load balancers live for 60 s:
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/how-elastic-load-balancing-works.html
 _IMPACTS = {
-    "subnets": (DISRUPTIVE, "connections through a zone that is taken away break"),
-    "security_groups": (DISRUPTIVE, "clients that only the old groups let in are refused"),
+    "subnets": (DISRUPTIVE, "connections through a zone that goes break; clients find the others within a minute"),
+    "security_groups": (DISRUPTIVE, "clients that only the old groups let in are refused from then on"),
     "action": (DISRUPTIVE, "requests are answered differently from one moment to the next"),
 }
 
@@ -310,7 +312,7 @@ def _plan_listeners(params: Mapping, there: Mapping[int, Mapping], wanted: Mappi
 def _grown(change: Change) -> Change:
     """A change of protocol: clients of the old one fail from that moment on."""
     if change.path == "protocol":
-        return replace(change, impact=DISRUPTIVE, note=f"clients that speak {change.before} fail")
+        return replace(change, impact=DISRUPTIVE, note=f"clients that speak {change.before} fail from then on")
     return change
 
 
@@ -559,3 +561,21 @@ def _url(dns_name: str, served: Sequence[tuple[str, int]]) -> str:
         served or [("HTTP", 80)], key=lambda item: (item[0] != "HTTPS", item[1] != DEFAULT_PORTS[item[0]], item[1])
     )
     return f"{protocol.lower()}://{dns_name}" + ("" if port == DEFAULT_PORTS[protocol] else f":{port}")
+
+
+def resources(aws: Aws, params: Mapping, current: Mapping) -> list[str]:
+    balancer = [_lb_resource(params)] if current["load_balancer"] or params["subnets"] else []
+    group = [_tg_resource(params)] if params["target_group"] else []
+    listeners = [_listener_resource(params, listener["port"]) for listener in params["listeners"] or []]
+    return [*balancer, *group, *listeners]
+
+
+def billed(aws: Aws, params: Mapping, current: Mapping, wanted: bool) -> list[dict[str, Any]]:
+    fields = current["load_balancer"] or {}
+    if wanted:
+        fields = predicted(fields, desired(params)["load_balancer"])
+    if not fields.get("subnets"):
+        return []
+    public = fields.get("scheme", "internet-facing") == "internet-facing"
+    balancer = {"kind": "load_balancer", "resource": _lb_resource(params), "zones": len(fields["subnets"])}
+    return [{**balancer, "public": public}]

@@ -22,6 +22,11 @@ An *aggregate* is a Python module of this package (``cloudwatch_log_groups``, ``
 ``output(aws, params, current) -> dict``
     The module's return values. Called in check mode too: what does not exist yet is predicted from ``params``.
     With ``state: gathered`` (Ansible's word for it) it returns what is there and nothing else: see ``run``.
+``resources(aws, params, current) -> list[str]``
+    What the aggregate manages with ``state: present``, each as ``Change.resource`` names it. Pure, as ``plan`` is. What
+    of it has no change is what a summary counts as unchanged.
+``billed(aws, params, current, wanted) -> list[dict]`` (only where something costs by the month)
+    What AWS bills for, as it is (``wanted`` false) or as ``params`` want it. Pure. ``prices`` says what an entry holds.
 
 ``run`` puts them together, so that check mode, diff and real runs cannot differ.
 """
@@ -221,7 +226,9 @@ def run(aggregate: Any, aws: Any, params: Mapping[str, Any], *, check_mode: bool
     """Bring the aggregate to what ``params`` say and return the module's result.
 
     Returns ``changed``, ``settled`` (there was nothing to change and nothing to wait for), ``changes`` (the plan),
-    ``diff`` (before and after, field by field), ``warnings`` (what is left alone) and the aggregate's output.
+    ``diff`` (before and after, field by field), ``warnings`` (what is left alone), ``resources`` and ``billed`` (see
+    above), and the aggregate's output. An error that comes after the plan was made carries it as ``planned``: what may
+    have been carried out, or not.
     """
     if hasattr(aggregate, "expand"):
         params = aggregate.expand(aws, params)
@@ -235,27 +242,52 @@ def run(aggregate: Any, aws: Any, params: Mapping[str, Any], *, check_mode: bool
             "changes": [],
             "diff": diff([]),
             "warnings": [],
+            "resources": [],
+            "billed": _billed(aggregate, aws, params, current, []),
             **aggregate.output(aws, params, current),
         }
     planned = aggregate.plan(aws, params, current)
     changes = [change for change in planned if change.action != LEAVE]
     # Also without changes: an earlier run may have been stopped while it waited.
     settled = not changes and (not hasattr(aggregate, "settled") or aggregate.settled(params, current))
+    resources = aggregate.resources(aws, params, current) if params.get("state") != "absent" else []
+    billed = _billed(aggregate, aws, params, current, changes)
     if not check_mode:
-        if changes:
-            aggregate.apply(aws, params, current, changes, say)
-        if not settled:
-            aggregate.wait(aws, params, say)
-        if changes:
-            current = aggregate.describe(aws, params)
+        try:
+            if changes:
+                aggregate.apply(aws, params, current, changes, say)
+            if not settled:
+                aggregate.wait(aws, params, say)
+            if changes:
+                current = aggregate.describe(aws, params)
+        except Exception as error:
+            error.planned = [asdict(change) for change in changes]  # type: ignore[attr-defined]
+            raise
     return {
         "changed": bool(changes),
         "settled": settled,
         "changes": [asdict(change) for change in changes],
         "diff": diff(changes),
         "warnings": [f"{change.resource} is left alone: {change.note}" for change in planned if change.action == LEAVE],
+        "resources": resources,
+        "billed": billed,
         **aggregate.output(aws, params, current),
     }
+
+
+def _billed(
+    aggregate: Any, aws: Any, params: Mapping, current: Any, changes: Iterable[Change]
+) -> dict[str, Any] | None:
+    """``{region, before, after}``: what is billed now, and what will be once ``changes`` are carried out."""
+    if not hasattr(aggregate, "billed"):
+        return None
+    before = after = aggregate.billed(aws, params, current, False)
+    if params.get("state") == "absent":
+        gone = {change.resource for change in changes}
+        before, after = [item for item in before if item["resource"] in gone], []
+    elif params.get("state") != GATHERED:
+        after = aggregate.billed(aws, params, current, True)
+    return {"region": aws.region, "before": before, "after": after}
 
 
 def diff(changes: Iterable[Change]) -> dict[str, Any]:

@@ -264,3 +264,7 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
         return {"arn": aws.arn("iam", f"role{fields['path']}{role['name']}", region=False), **fields}
 
     return {"roles": {role["name"]: one(role) for role in params["roles"]}}
+
+
+def resources(aws: Aws, params: Mapping, current: Mapping) -> list[str]:
+    return [resource(role["name"]) for role in params["roles"]]

@@ -66,8 +66,8 @@ _FIXED = {
     ENDPOINT: {"type": "vpc_endpoints"},
 }
 _LOST = {
-    NAT: "private subnets lose this way to the internet",
-    ENDPOINT: "traffic to this service has to find another way",
+    NAT: "private subnets lose this way to the internet for good",
+    ENDPOINT: "traffic to this service has to find another way from then on",
     ADDRESS: "the address cannot be had back",
 }
 
@@ -604,12 +604,18 @@ def _refuse_fixed(key: Key, there: Mapping, goal: Mapping) -> None:
 
 def _marked(change: Change) -> Change:
     if change.path.startswith("routes.") and change.before is not None:
-        return replace(change, impact=DISRUPTIVE, note="connections by the old route break")
+        return replace(change, impact=DISRUPTIVE, note=_moved(change))
     if change.path in ("route_table", "subnets", "route_tables") and change.before:
-        return replace(change, impact=DISRUPTIVE, note="connections by the old way break")
+        return replace(change, impact=DISRUPTIVE, note=_moved(change))
     if change.path.startswith("enable_dns") and change.after is False:
-        return replace(change, impact=DISRUPTIVE, note="names inside the VPC no longer resolve")
+        return replace(change, impact=DISRUPTIVE, note="names inside the VPC no longer resolve from then on")
     return change
+
+
+def _moved(change: Change) -> str:
+    if change.after:
+        return "connections by the old way break; new ones take the new way at once"
+    return "connections by this way break, and none can be made by it from then on"
 
 
 # --- apply -------------------------------------------------------------------------------------------------------
@@ -1066,3 +1072,24 @@ def _output_given(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]
         "nat_gateways": [],
         "vpc_endpoints": [],
     }
+
+
+def resources(aws: Aws, params: Mapping, current: Mapping) -> list[str]:
+    if given(params):
+        return []
+    wanted = layout(params, current["zones"], aws.region)
+    groups = _groups(params, current, True)["security_groups"] if _has_interfaces(wanted) else []
+    return [*map(resource, wanted), *(ec2_security_groups.resource(group["name"]) for group in groups)]
+
+
+def billed(aws: Aws, params: Mapping, current: Mapping, wanted: bool) -> list[dict[str, Any]]:
+    if given(params):
+        return []
+    items = layout(params, current["zones"], aws.region) if wanted else current["found"]
+    nats = [{"kind": "nat_gateway", "resource": resource(key)} for key in items if key[0] == NAT]
+    endpoints = [
+        {"kind": "vpc_endpoint", "resource": resource(key), "zones": len(fields["subnets"])}
+        for key, fields in items.items()
+        if key[0] == ENDPOINT and fields["type"] == "Interface"
+    ]
+    return [*nats, *endpoints]

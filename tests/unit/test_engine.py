@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.nexus_learn.aws.plugins.module_utils import engine
@@ -119,3 +120,60 @@ def test_diff_is_json_and_has_one_entry_per_resource():
         "before": {"b": {"x": 1, "y": 1}, "c": {"z": 1}},
         "after": {"a": {"x": 1}, "b": {"x": 2, "y": 2}},
     }
+
+
+class Thing:
+    """An aggregate of one thing that costs: ``current`` is its number, or None where there is none."""
+
+    def __init__(self, current, fails=None):
+        self.current, self.fails = current, fails
+
+    def describe(self, aws, params):
+        return self.current
+
+    def plan(self, aws, params, current):
+        if params["state"] == "absent":
+            return [engine.delete("thing", {"n": current})]
+        return engine.update("thing", {"n": current}, {"n": params["n"]})
+
+    def apply(self, aws, params, current, changes, say):
+        if self.fails:
+            raise self.fails
+        self.current = params.get("n")
+
+    def wait(self, aws, params, say):
+        pass
+
+    def output(self, aws, params, current):
+        return {}
+
+    def resources(self, aws, params, current):
+        return ["thing"]
+
+    def billed(self, aws, params, current, wanted):
+        return [{"resource": "thing", "n": params["n"] if wanted else current}]
+
+
+@pytest.mark.parametrize(
+    ("params", "resources", "before", "after"),
+    [
+        ({"state": "present", "n": 2}, ["thing"], [1], [2]),
+        ({"state": "absent"}, [], [1], []),
+        ({"state": "gathered"}, [], [1], [1]),
+    ],
+)
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_what_is_managed_and_billed(params, resources, before, after, check_mode):
+    aws = SimpleNamespace(region="us-east-1")
+    result = engine.run(Thing(1), aws, params, check_mode=check_mode, say=print)
+    assert result["resources"] == resources
+    assert [item["n"] for item in result["billed"]["before"]] == before
+    assert [item["n"] for item in result["billed"]["after"]] == after
+
+
+def test_a_failure_carries_what_was_to_be_done():
+    aws = SimpleNamespace(region="us-east-1")
+    params = {"state": "present", "n": 2}
+    with pytest.raises(engine.Failed) as caught:
+        engine.run(Thing(1, fails=engine.Failed("no")), aws, params, check_mode=False, say=print)
+    assert [(change["path"], change["before"], change["after"]) for change in caught.value.planned] == [("n", 1, 2)]
