@@ -23,6 +23,8 @@ class Run:
     returncode: int
     output: str
     step: dict[str, Any]
+    # what the callback nexus_learn.aws.plan wrote, or None
+    plan: dict[str, Any] | None
 
     @property
     def changed(self) -> int:
@@ -52,12 +54,14 @@ class Console:
     def __init__(self, sandbox, steps_file: Path):
         self.sandbox = sandbox
         self.steps_file = steps_file
+        self.plan_file = steps_file.with_name("plan.json")
         self.env = {
             **sandbox.env,
             "ANSIBLE_FORCE_COLOR": "0",
             "COLUMNS": "200",
             "ANSIBLE_CALLBACK_PLUGINS": str(steps.CALLBACKS),
             "STEPS_FILE": str(steps_file),
+            "NEXUS_PLAN_FILE": str(self.plan_file),
         }
 
     def playbook(self, *arguments: str, succeeds: bool = True, env: dict[str, str] | None = None) -> Run:
@@ -74,7 +78,8 @@ class Console:
             check=False,
         )
         assert (done.returncode == 0) == succeeds, done.stdout
-        return Run(done.returncode, done.stdout, steps.recorded(self.steps_file)[-1])
+        plan = json.loads(self.plan_file.read_text()) if self.plan_file.exists() else None
+        return Run(done.returncode, done.stdout, steps.recorded(self.steps_file)[-1], plan)
 
     def interrupted(self, *arguments: str, after: str) -> str:
         """Start ``ansible-playbook ARGUMENTS`` and press Ctrl-C once ``after`` is in its output; returns the output."""

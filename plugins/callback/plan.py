@@ -1,0 +1,142 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""At the end of a run: what it changed, or a check would change, with what that interrupts and costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible import constants as C  # noqa: N812 (as all of Ansible calls it)
+from ansible.plugins.callback import CallbackBase
+from ansible_collections.nexus_learn.aws.plugins.module_utils import plan_report
+
+DOCUMENTATION = """
+name: plan
+type: aggregate
+short_description: Sum up what a run changed, or a check would change
+description:
+  - "Prints at the end of a run in which modules of this collection took part: how many resources were created, changed,
+    replaced, deleted and left unchanged; each changed field with before and after; what disruptive changes interrupt
+    and for about how long; what was left alone or refused; and the cost by the month, before and after."
+  - Can write the same as JSON to a file. Its keys are described at the top of C(plugins/module_utils/plan_report.py).
+author: Nexus Learn platform team
+requirements:
+  - enabled in ansible.cfg as C(callbacks_enabled = nexus_learn.aws.plan)
+options:
+  path:
+    description:
+      - File that gets the summary as JSON. Removed when a run starts and written whole when it ends, so that what is in
+        it never belongs to an earlier run, nor to one that was killed.
+    type: path
+    env:
+      - name: NEXUS_PLAN_FILE
+    ini:
+      - section: callback_plan
+        key: path
+"""
+
+_COLLECTION = "nexus_learn.aws."
+# has no plan
+_CHECKS = {f"{_COLLECTION}validate"}
+# a playbook's word to this callback: set_stats with data: {nexus_learn_plan: {view: cost, assumed: {...}}}
+_STAT = "nexus_learn_plan"
+
+_COLOURS = {
+    "head": "COLOR_HIGHLIGHT",
+    "create": "COLOR_DIFF_ADD",
+    "update": "COLOR_CHANGED",
+    "replace": "COLOR_WARN",
+    "delete": "COLOR_DIFF_REMOVE",
+    "warn": "COLOR_WARN",
+    "failed": "COLOR_ERROR",
+    "note": "COLOR_VERBOSE",
+}
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "nexus_learn.aws.plan"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self):
+        super().__init__()
+        self._entries: list[dict[str, Any]] = []
+        self._playbook = ""
+        self._started = datetime.now(UTC)
+
+    def v2_playbook_on_start(self, playbook):
+        self._playbook = Path(playbook._file_name).name
+        if self.get_option("path"):
+            Path(self.get_option("path")).unlink(missing_ok=True)
+
+    def v2_runner_on_ok(self, result):
+        self._add(result, plan_report.OK)
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self._add(result, plan_report.FAILED)
+
+    def v2_runner_on_unreachable(self, result):
+        self._add(result, plan_report.FAILED)
+
+    def v2_runner_on_skipped(self, result):
+        self._add(result, plan_report.SKIPPED)
+
+    def _add(self, result, outcome: str) -> None:
+        task = result.task
+        action = task.resolved_action or task.action
+        if not action.startswith(_COLLECTION) or action in _CHECKS:
+            return
+        role = task._role.get_name() if task._role else ""
+        where = {
+            "task": task.get_name().removeprefix(f"{role} : "),
+            "role": role,
+            "host": result.host.get_name(),
+            "check_mode": bool(task.check_mode),
+        }
+        rounds = result.result.get("results") if task.loop is not None else None
+        for one in rounds or [result.result]:
+            its_outcome = outcome
+            if rounds:
+                its_outcome = plan_report.OK
+                if one.get("failed") or one.get("unreachable"):
+                    its_outcome = plan_report.FAILED
+                elif one.get("skipped"):
+                    its_outcome = plan_report.SKIPPED
+            self._entries.append(plan_report.entry(**where, outcome=its_outcome, result=one))
+
+    def v2_playbook_on_stats(self, stats):
+        wish = stats.custom.get("_run", {}).get(_STAT, {})
+        if not any(item["outcome"] != plan_report.SKIPPED for item in self._entries):
+            return
+        report = plan_report.summary(
+            self._entries,
+            playbook=self._playbook,
+            started=self._started,
+            finished=datetime.now(UTC),
+            stopped=[*stats.failures, *stats.dark],
+            assumed=wish.get("assumed"),
+        )
+        if wish.get("view") == "cost" and report["complete"]:
+            lines = plan_report.cost_lines(report["cost"])
+        else:
+            lines = plan_report.text(report)
+        for style, line in lines:
+            self._display.display(line, color=getattr(C, _COLOURS[style]) if style in _COLOURS else None)
+        if self.get_option("path"):
+            self._write(report)
+
+    def _write(self, report: dict[str, Any]) -> None:
+        path = Path(self.get_option("path"))
+        try:
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            with os.fdopen(handle, "w") as file:
+                json.dump(report, file, indent=2, default=str)
+                file.write("\n")
+            os.replace(name, path)
+        except OSError as error:
+            self._display.warning(f"The plan was not written to {path}: {error.strerror}.")
