@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test down install sandbox deploy check smoke-test outputs lint molecule bench docs
+.PHONY: help up test down install sandbox deploy check cost smoke-test outputs lint molecule bench docs
 
 ENV ?= dev
 PYTHON_IN_VENV := .venv/bin/python
@@ -36,6 +36,9 @@ deploy: sandbox ## Deploy ENV to the sandbox
 
 check: sandbox ## Show what deploy would change
 	@$(IN_SANDBOX) ansible-playbook site.yml -i inventories/$(ENV) --check --diff
+
+cost: sandbox ## What ENV costs by the month, line by line
+	@$(IN_SANDBOX) ansible-playbook playbooks/cost.yml -i inventories/$(ENV)
 
 smoke-test: ## Ask the deployed API a question and wait for the answer
 	@$(IN_SANDBOX) ansible-playbook playbooks/smoke_test.yml -i inventories/$(ENV)
