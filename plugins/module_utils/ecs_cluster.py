@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One ECS cluster: capacity providers, default strategy, Container Insights, tags.
+"""One ECS cluster: capacity providers and default strategy, settings, execute command, storage keys, namespace, tags.
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Cluster.html
 """
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, wait_until
+from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_task_definition import camel, snake
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     Change,
     Exact,
@@ -21,9 +22,16 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     leave_foreign,
     predicted,
     refuse_foreign,
+    unknown,
     update,
     user_tags,
 )
+
+# options of one word or more -> the part of the API's ``configuration`` that they are
+CONFIGURATION = {
+    "execute_command_configuration": "executeCommandConfiguration",
+    "managed_storage_configuration": "managedStorageConfiguration",
+}
 
 
 def resource(name: str) -> str:
@@ -49,9 +57,48 @@ def strategy_argument(fields: Mapping[str, Mapping]) -> list[dict]:
     return [{"capacityProvider": provider, **numbers} for provider, numbers in fields.items()]
 
 
+def execute_command(fields: Mapping) -> Exact:
+    """An execute-command configuration, API's or option's, with the defaults that AWS leaves unsaid.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ExecuteCommandConfiguration.html
+    """
+    given = {snake(key): value for key, value in fields.items() if value not in (None, "")}
+    result = Exact({"logging": "DEFAULT", **given})
+    if given.get("log_configuration"):
+        inner = {snake(key): value for key, value in given["log_configuration"].items() if value not in (None, "")}
+        result["log_configuration"] = Exact(
+            {"cloud_watch_encryption_enabled": False, "s3_encryption_enabled": False, **inner}
+        )
+    return result
+
+
+def _api(fields: Mapping) -> dict[str, Any]:
+    return {
+        camel(key): _api(value) if isinstance(value, Mapping) else value
+        for key, value in fields.items()
+        if value is not None
+    }
+
+
+def namespace_as_given(aws: Aws, found: str | None, given: str | None) -> str | None:
+    """A Cloud Map namespace in the form, name or ARN, in which the parameters give it; AWS may show the other one.
+
+    Asks Cloud Map only when the two forms differ.
+    """
+    if not found or not given or found == given or found.startswith("arn:") == given.startswith("arn:"):
+        return found or None
+    filters = [{"Name": "NAME", "Values": [given if found.startswith("arn:") else found], "Condition": "EQ"}]
+    for item in aws.pages("servicediscovery", "list_namespaces", "Namespaces", Filters=filters):
+        if {item["Name"], item["Arn"]} == {found, given}:
+            return given
+    return found
+
+
 def _read(aws: Aws, name: str) -> dict[str, Any] | None:
     """DescribeClusters, which still shows a deleted cluster for a while, as INACTIVE."""
-    found = aws.client("ecs").describe_clusters(clusters=[name], include=["TAGS", "SETTINGS"])["clusters"]
+    found = aws.client("ecs").describe_clusters(clusters=[name], include=["TAGS", "SETTINGS", "CONFIGURATIONS"])[
+        "clusters"
+    ]
     return next((cluster for cluster in found if cluster["status"] != "INACTIVE"), None)
 
 
@@ -61,6 +108,10 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any] | None:
     if cluster is None:
         return None
     settings = {item["name"]: item["value"] for item in cluster.get("settings", [])}
+    configuration = cluster.get("configuration", {})
+    storage = configuration.get("managedStorageConfiguration", {})
+    defaults = params["service_connect_defaults"] or {}
+    namespace = cluster.get("serviceConnectDefaults", {}).get("namespace")
     return {
         "arn": cluster["clusterArn"],
         "status": _status(cluster),
@@ -68,6 +119,11 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any] | None:
         "capacity_providers": sorted(cluster.get("capacityProviders", [])),
         "default_capacity_provider_strategy": strategy(cluster.get("defaultCapacityProviderStrategy") or []),
         "container_insights": settings.get("containerInsights", "disabled"),
+        "execute_command_configuration": execute_command(configuration.get("executeCommandConfiguration", {})),
+        "managed_storage_configuration": {
+            name: storage.get(camel(name)) for name in ("kms_key_id", "fargate_ephemeral_storage_kms_key_id")
+        },
+        "service_connect_defaults": {"namespace": namespace_as_given(aws, namespace, defaults.get("namespace"))},
         "tags": user_tags({tag["key"]: tag["value"] for tag in cluster.get("tags", [])}),
     }
 
@@ -80,6 +136,14 @@ def desired(params: Mapping) -> dict[str, Any]:
         fields["default_capacity_provider_strategy"] = strategy(params["default_capacity_provider_strategy"])
     if params["container_insights"] is not None:
         fields["container_insights"] = params["container_insights"]
+    if params["execute_command_configuration"] is not None:
+        fields["execute_command_configuration"] = execute_command(params["execute_command_configuration"])
+    if params["managed_storage_configuration"] is not None:
+        fields["managed_storage_configuration"] = {
+            name: value for name, value in params["managed_storage_configuration"].items() if value is not None
+        }
+    if params["service_connect_defaults"] is not None:
+        fields["service_connect_defaults"] = {"namespace": params["service_connect_defaults"]["namespace"] or None}
     if params["tags"] is not None:
         fields["tags"] = Exact(params["tags"])
     return fields
@@ -103,6 +167,12 @@ def plan(aws: Aws, params: Mapping, current: Mapping | None) -> list[Change]:
             f"{label}: default_capacity_provider_strategy names {', '.join(sorted(strangers))}, "
             "which capacity_providers does not hold. Add it there."
         )
+    command = wanted.get("execute_command_configuration", {})
+    if command and (command["logging"] == "OVERRIDE") != ("log_configuration" in command):
+        raise Refused(
+            f"{label}: execute_command_configuration.log_configuration says where logs go when logging is OVERRIDE. "
+            "Give both or neither."
+        )
     return [create(label, wanted)] if current is None else update(label, current, wanted)
 
 
@@ -121,13 +191,10 @@ def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[
             )
         ecs.delete_cluster(cluster=name)
         return
-    settings = [{"name": "containerInsights", "value": wanted.get("container_insights")}]
     if changes[0].action == "create":
-        arguments: dict[str, Any] = {"clusterName": name}
+        arguments = {"clusterName": name, **_settings(wanted, set(wanted))}
         if "tags" in wanted:
             arguments["tags"] = [{"key": key, "value": value} for key, value in wanted["tags"].items()]
-        if "container_insights" in wanted:
-            arguments["settings"] = settings
         if "capacity_providers" in wanted:
             arguments["capacityProviders"] = wanted["capacity_providers"]
         if "default_capacity_provider_strategy" in wanted:
@@ -145,10 +212,25 @@ def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[
             capacityProviders=both["capacity_providers"],
             defaultCapacityProviderStrategy=strategy_argument(both["default_capacity_provider_strategy"]),
         )
-    if "container_insights" in paths:
-        ecs.update_cluster(cluster=name, settings=settings)
+    settings = _settings(predicted(there, wanted), paths)
+    if settings:
+        ecs.update_cluster(cluster=name, **settings)
     if "tags" in paths:
         write_tags(aws, there["arn"], wanted["tags"], changes)
+
+
+def _settings(fields: Mapping, names: set[str]) -> dict[str, Any]:
+    """The arguments of CreateCluster or UpdateCluster that carry the fields ``names``; a group is sent whole."""
+    arguments: dict[str, Any] = {}
+    if "container_insights" in names:
+        arguments["settings"] = [{"name": "containerInsights", "value": fields["container_insights"]}]
+    if names & set(CONFIGURATION):
+        groups = {key: _api(fields[name]) for name, key in CONFIGURATION.items() if name in fields}
+        arguments["configuration"] = {key: group for key, group in groups.items() if group}
+    if "service_connect_defaults" in names:
+        # an empty name takes the default away (ClusterServiceConnectDefaultsRequest)
+        arguments["serviceConnectDefaults"] = {"namespace": fields["service_connect_defaults"]["namespace"] or ""}
+    return arguments
 
 
 def write_tags(aws: Aws, arn: str, tags: Mapping[str, str], changes: Sequence[Change], prefix: str = "tags.") -> None:
@@ -188,7 +270,19 @@ def output(aws: Aws, params: Mapping, current: Mapping | None) -> dict[str, Any]
     name = params["name"]
     if params["state"] == "absent":
         return {"cluster": {"name": name}}
-    there = current or {"arn": aws.arn("ecs", f"cluster/{name}"), "status": "ACTIVE", "active_services": 0}
+    there = current or {
+        "arn": aws.arn("ecs", f"cluster/{name}"),
+        "status": "ACTIVE",
+        "active_services": 0,
+        "capacity_providers": [],
+        "default_capacity_provider_strategy": Exact(),
+        # the account's own setting decides
+        "container_insights": unknown("account setting", "containerInsights"),
+        "execute_command_configuration": execute_command({}),
+        "managed_storage_configuration": {"kms_key_id": None, "fargate_ephemeral_storage_kms_key_id": None},
+        "service_connect_defaults": {"namespace": None},
+        "tags": {},
+    }
     return {"cluster": {"name": name, **predicted(there, desired(params))}}
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from moto.core.responses import ActionResult, BaseResponse
 
 from . import definitions, errors, services
+from .connect import namespace_arn
 from .model import Cluster, Service, Task, TaskDefinition, merge_tags, utcnow
 from .tasks import choose_provider, new_task
 
@@ -73,8 +74,8 @@ class EcsResponse(BaseResponse):
             arn=self.store.arn(self.region, "cluster", name),
             region=self.region,
             settings=_settings([], self.params.get("settings")),
-            configuration=self.params.get("configuration"),
-            service_connect=self.params.get("serviceConnectDefaults"),
+            configuration=_configuration(self.params.get("configuration")),
+            service_connect=self._service_connect_defaults(),
             tags=merge_tags([], self.params.get("tags") or []),
         )
         self._set_providers(cluster)
@@ -102,9 +103,9 @@ class EcsResponse(BaseResponse):
         if self.params.get("settings") is not None:
             cluster.settings = _settings(cluster.settings, self.params["settings"])
         if self.params.get("configuration") is not None:
-            cluster.configuration = self.params["configuration"]
+            cluster.configuration = _configuration(self.params["configuration"])
         if self.params.get("serviceConnectDefaults") is not None:
-            cluster.service_connect = self.params["serviceConnectDefaults"]
+            cluster.service_connect = self._service_connect_defaults()
         return _answer(cluster=cluster.describe(["SETTINGS", "TAGS", "CONFIGURATIONS"]))
 
     def update_cluster_settings(self):
@@ -457,6 +458,11 @@ class EcsResponse(BaseResponse):
     def _setting(self, name: str, value: str) -> dict:
         return {"name": name, "value": value, "principalArn": self._root(), "type": "user"}
 
+    def _service_connect_defaults(self) -> dict | None:
+        """The namespace by its ARN; a name that Cloud Map does not know yet makes an HTTP namespace."""
+        name = (self.params.get("serviceConnectDefaults") or {}).get("namespace")
+        return {"namespace": namespace_arn(self.ecs.sandbox, self.region, name, create=True)} if name else None
+
     def _set_providers(self, cluster: Cluster) -> None:
         providers = self.params.get("capacityProviders") or []
         strategy = self.params.get("defaultCapacityProviderStrategy") or []
@@ -540,6 +546,16 @@ def _answer(**result) -> ActionResult:
 def _limit(names: list, most: int, what: str) -> None:
     if len(names) > most:
         raise errors.invalid(f"{what} cannot have more than {most} elements.")
+
+
+def _configuration(given: dict | None) -> dict | None:
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ExecuteCommandConfiguration.html"""
+    command = (given or {}).get("executeCommandConfiguration") or {}
+    if command.get("logging") not in (None, "NONE", "DEFAULT", "OVERRIDE"):
+        raise errors.invalid("Invalid logging value: it must be one of NONE, DEFAULT, OVERRIDE.")
+    if (command.get("logging") == "OVERRIDE") != bool(command.get("logConfiguration")):
+        raise errors.invalid("A logConfiguration must be provided when, and only when, logging is set to OVERRIDE.")
+    return given
 
 
 def _settings(before: list[dict], given: list[dict] | None) -> list[dict]:

@@ -53,41 +53,6 @@ def test_what_is_left_out_is_not_touched(quartet, module, args):
     assert done["cluster"]["tags"] == TAGS
 
 
-DRIFT = {
-    "default_capacity_provider_strategy.FARGATE_SPOT.weight": lambda ecs, name: ecs.put_cluster_capacity_providers(
-        cluster=name,
-        capacityProviders=["FARGATE", "FARGATE_SPOT"],
-        defaultCapacityProviderStrategy=[
-            {"capacityProvider": "FARGATE", "weight": 1, "base": 1},
-            {"capacityProvider": "FARGATE_SPOT", "weight": 5},
-        ],
-    ),
-    "container_insights": lambda ecs, name: ecs.update_cluster(
-        cluster=name, settings=[{"name": "containerInsights", "value": "disabled"}]
-    ),
-    "tags.extra": lambda ecs, name: ecs.tag_resource(
-        resourceArn=ecs.describe_clusters(clusters=[name])["clusters"][0]["clusterArn"],
-        tags=[{"key": "extra", "value": "yes"}],
-    ),
-}
-
-
-def test_a_missing_provider_is_seen_and_mended(quartet, ecs, args):
-    quartet("ecs_cluster", args)
-    ecs.put_cluster_capacity_providers(
-        cluster=args["name"], capacityProviders=["FARGATE"], defaultCapacityProviderStrategy=[]
-    )
-    changes = quartet("ecs_cluster", args)["changes"]
-    assert {(c["path"], str(c["before"])) for c in changes} >= {("capacity_providers", "['FARGATE']")}
-
-
-@pytest.mark.parametrize("path", DRIFT)
-def test_drift_is_seen_and_mended(quartet, ecs, args, path):
-    quartet("ecs_cluster", args)
-    DRIFT[path](ecs, args["name"])
-    assert [change["path"] for change in quartet("ecs_cluster", args)["changes"]] == [path]
-
-
 def test_somebody_elses_cluster_is_refused(module, ecs, args, calls):
     ecs.create_cluster(clusterName=args["name"], tags=[{"key": "Environment", "value": "prod"}])
     calls.clear()
@@ -117,3 +82,59 @@ def test_absent_leaves_somebody_elses_cluster_alone(left_alone, ecs, args):
     (warning,) = left_alone("ecs_cluster", args)
     assert warning.startswith(f"cluster {args['name']} is left alone")
     assert ecs.describe_clusters(clusters=[args["name"]])["clusters"][0]["status"] == "ACTIVE"
+
+
+def test_what_nobody_owns_is_taken_over_field_by_field(module, ecs, args, calls):
+    theirs = {
+        "settings": [{"name": "containerInsights", "value": "disabled"}],
+        "capacityProviders": ["FARGATE", "FARGATE_SPOT"],
+        "configuration": {"managedStorageConfiguration": {"kmsKeyId": "theirs"}},
+        "tags": [{"key": "Team", "value": "theirs"}],
+    }
+    ecs.create_cluster(clusterName=args["name"], **theirs)
+    before = ecs.describe_clusters(clusters=[args["name"]])["clusters"][0]
+    calls.clear()
+    assert "belongs to somebody else" in module("ecs_cluster", args, expect_failure=True)["msg"]
+    assert calls.writes == []
+    taken = {**args, "adopt": [f"cluster {args['name']}"]}
+    foretold = module("ecs_cluster", taken, check=True)["changes"]
+    assert {change["path"] for change in foretold} == {
+        "container_insights",
+        *(
+            f"default_capacity_provider_strategy.{p}.{n}"
+            for p in ("FARGATE", "FARGATE_SPOT")
+            for n in ("weight", "base")
+        ),
+        *(f"tags.{key}" for key in ("Team", *TAGS)),
+    }
+    assert module("ecs_cluster", taken)["changes"] == foretold
+    assert module("ecs_cluster", taken, check=True)["changes"] == []
+    after = ecs.describe_clusters(clusters=[args["name"]], include=["CONFIGURATIONS"])["clusters"][0]
+    assert after["clusterArn"] == before["clusterArn"]
+    assert after["configuration"] == theirs["configuration"], "what is left out is not touched"
+    ecs.untag_resource(resourceArn=after["clusterArn"], tagKeys=["Environment"])
+    gone = module("ecs_cluster", {**taken, "state": "absent"})
+    assert gone["changes"] == []
+    assert gone["warnings"][0].startswith(f"cluster {args['name']} is left alone")
+
+
+def test_a_namespace_is_the_same_by_name_and_by_arn(quartet, module, ecs, args, sandbox, calls):
+    """One that is new is made by ECS; Cloud Map is asked only where name and ARN have to be told apart."""
+    args["service_connect_defaults"] = {"namespace": args["name"]}
+    quartet("ecs_cluster", args)
+    (cluster,) = ecs.describe_clusters(clusters=[args["name"]])["clusters"]
+    args["service_connect_defaults"]["namespace"] = cluster["serviceConnectDefaults"]["namespace"]
+    assert cluster["serviceConnectDefaults"]["namespace"].startswith("arn:")
+    calls.clear()
+    assert module("ecs_cluster", args)["changes"] == []
+    assert {service for service, _ in calls} == {"ecs"}
+    args["service_connect_defaults"]["namespace"] = ""
+    quartet("ecs_cluster", args)
+    assert "serviceConnectDefaults" not in ecs.describe_clusters(clusters=[args["name"]])["clusters"][0]
+
+
+def test_a_log_configuration_means_override(module, args, calls):
+    for configuration in ({"logging": "OVERRIDE"}, {"log_configuration": {"s3_bucket_name": "b"}}):
+        wrong = {**args, "execute_command_configuration": configuration}
+        assert "Give both or neither" in module("ecs_cluster", wrong, expect_failure=True)["msg"]
+    assert calls.writes == []

@@ -47,6 +47,38 @@ def test_cluster_is_created_once_shows_what_is_asked_for_and_comes_back_after_de
     assert missing["failures"][0]["reason"] == "MISSING"
 
 
+def test_cluster_shows_its_configuration_when_asked_and_its_namespace_by_arn(stack):
+    name = stack.name("configured")
+    logs = {"cloudWatchLogGroupName": "/exec", "cloudWatchEncryptionEnabled": True}
+    configuration = {
+        "executeCommandConfiguration": {"kmsKeyId": "k", "logging": "OVERRIDE", "logConfiguration": logs},
+        "managedStorageConfiguration": {"fargateEphemeralStorageKmsKeyId": "k"},
+    }
+    defaults = {"namespace": name}
+    stack.ecs.create_cluster(clusterName=name, configuration=configuration, serviceConnectDefaults=defaults)
+    (cluster,) = stack.ecs.describe_clusters(clusters=[name], include=["CONFIGURATIONS"])["clusters"]
+    assert cluster["configuration"] == configuration
+    (namespace,) = [
+        item
+        for item in stack.sandbox.client("servicediscovery").list_namespaces()["Namespaces"]
+        if item["Name"] == name
+    ]
+    assert cluster["serviceConnectDefaults"] == {"namespace": namespace["Arn"]}
+    assert namespace["Type"] == "HTTP"
+    assert "configuration" not in stack.ecs.describe_clusters(clusters=[name])["clusters"][0]
+
+    command = {"executeCommandConfiguration": {"logging": "NONE"}}
+    cleared = stack.ecs.update_cluster(cluster=name, configuration=command, serviceConnectDefaults={"namespace": ""})
+    assert cleared["cluster"]["configuration"] == command
+    assert "serviceConnectDefaults" not in cleared["cluster"]
+    for wrong in ({"logging": "OVERRIDE"}, {"logging": "DEFAULT", "logConfiguration": logs}):
+        with refused("InvalidParameterException", "logConfiguration"):
+            stack.ecs.update_cluster(cluster=name, configuration={"executeCommandConfiguration": wrong})
+    with refused("NamespaceNotFoundException"):
+        missing = namespace["Arn"] + "-none"
+        stack.ecs.update_cluster(cluster=name, serviceConnectDefaults={"namespace": missing})
+
+
 def test_cluster_with_a_service_is_kept_and_so_are_the_providers_that_it_uses(stack):
     name = stack.name("busy")
     stack.ecs.create_cluster(clusterName=name, capacityProviders=["FARGATE_SPOT"])
