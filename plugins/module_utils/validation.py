@@ -39,7 +39,7 @@ NODE_SIZES: dict[str, tuple[str, ...]] = {
 NODE_TYPES = [f"cache.{family}.{size}" for family, sizes in NODE_SIZES.items() for size in sizes]
 
 # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/engine-versions.html
-ENGINE_VERSIONS = {"redis": ["7.1", "7.0", "6.2", "6.0"], "valkey": ["8.1", "8.0", "7.2"]}
+ENGINE_VERSIONS = {"redis": ["7.1", "7.0", "6.2", "6.0"], "valkey": ["9.1", "9.0", "8.2", "8.1", "8.0", "7.2"]}
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html
 FARGATE_MEMORY: dict[int, list[int]] = {

@@ -58,8 +58,11 @@ ENGINES: dict[tuple[str, str], tuple[str, str]] = {  # (engine, version asked fo
     ("valkey", "7.2"): ("7.2.6", "valkey7"),
     ("valkey", "8.0"): ("8.0.1", "valkey8"),
     ("valkey", "8.1"): ("8.1.0", "valkey8"),
+    ("valkey", "8.2"): ("8.2.0", "valkey8"),
+    ("valkey", "9.0"): ("9.0.0", "valkey9"),
+    ("valkey", "9.1"): ("9.1.0", "valkey9"),
 }
-DEFAULT_VERSION = {"redis": "7.1", "valkey": "8.1"}
+DEFAULT_VERSION = {"redis": "7.1", "valkey": "9.1"}
 FAMILIES = {family: engine for (engine, _), (_, family) in ENGINES.items()}
 
 
@@ -208,6 +211,7 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
     "redis7": _table(_COMMON, _LAZY, _LISTPACK),
     "valkey7": _table(_COMMON, _LAZY, _LISTPACK),
     "valkey8": _table(_COMMON, _LISTPACK, _VALKEY8),
+    "valkey9": _table(_COMMON, _LISTPACK, _VALKEY8),
 }
 """Family -> name -> parameter."""
 

@@ -187,7 +187,7 @@ def test_every_setting_is_described(groups, rich, network):
 @pytest.mark.parametrize(
     ("engine", "asked", "reported"),
     [("redis", "6.0", "6.0.5"), ("redis", "6.2", "6.2.6"), ("redis", "7.0", "7.0.7"), ("redis", "7.1", "7.1.0"),
-     ("valkey", "7.2", "7.2.6"), ("valkey", "8.0", "8.0.1"), ("valkey", "8.1", "8.1.0")],
+     ("valkey", "7.2", "7.2.6"), ("valkey", "8.0", "8.0.1"), ("valkey", "9.1", "9.1.0")],
 )  # fmt: skip
 def test_engine_versions_are_reported_as_aws_does(groups, engine, asked, reported):
     versions = groups.ec.describe_cache_engine_versions(Engine=engine, EngineVersion=asked)["CacheEngineVersions"]

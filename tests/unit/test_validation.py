@@ -34,7 +34,7 @@ def test_the_inventories_of_the_repository_are_valid(name):
     [
         ({"redis_node_type": "cache.t9.huge"}, ["redis_node_type", "cache.t9.huge", "cache.t3.micro"]),
         ({"redis_version": "5.0"}, ["redis_version", "5.0", "7.1, 7.0, 6.2, 6.0"]),
-        ({"redis_version": "7.0", "redis_engine": "valkey"}, ["redis_version", "7.0", "8.1"]),
+        ({"redis_version": "7.0", "redis_engine": "valkey"}, ["redis_version", "7.0", "9.1, 9.0, 8.2, 8.1"]),
         ({"redis_engine": "memcached"}, ["redis_engine", "memcached", "valkey"]),
         ({"redis_num_nodes": 7}, ["redis_num_nodes", "7", "1 to 6"]),
         ({"redis_num_nodes": "many"}, ["redis_num_nodes is many; allowed: a whole number."]),
