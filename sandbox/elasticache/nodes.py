@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,8 +19,8 @@ log = logging.getLogger("sandbox.elasticache")
 ADMIN = "sandbox"
 # Commands that ElastiCache keeps from its customers:
 # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/RestrictedCommands.html
-CLIENT_RULES = (
-    "~* &* +@all -config -bgrewriteaof -bgsave -debug -migrate -psync -replicaof -slaveof -save -shutdown -sync"
+FORBIDDEN = (
+    "-config -bgrewriteaof -bgsave -debug -migrate -psync -replicaof -slaveof -save -shutdown -sync"
     " -failover -module -acl|deluser -acl|load -acl|save -acl|setuser"
 )
 
@@ -41,15 +41,22 @@ class Node:
         self.port: int | None = None
         self.popen: subprocess.Popen | None = None
 
-    def start(self, tokens: list[str | None], databases: str = "16", source: int | None = None) -> None:
-        """Start empty, or as a replica of the node on port `source`; RuntimeError when Redis does not come up."""
+    def start(
+        self, acl: dict[str, str], databases: str = "16", source: int | None = None, data: Path | None = None
+    ) -> None:
+        """Start empty, with the RDB file `data`, or as a replica of the node on port `source`.
+
+        `acl`: user name -> rules. RuntimeError when Redis does not come up.
+        """
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
+        if data:
+            shutil.copyfile(data, self.folder / "dump.rdb")
         for _ in range(5):  # the free port may be taken by somebody else before Redis binds it
             self.port = _free_port()
             path = self.folder / "redis.conf"
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                file.write("\n".join(self._config(tokens, databases, source)) + "\n")
+                file.write("\n".join(self._config(acl, databases, source)) + "\n")
             with open(self.folder / "redis.log", "ab") as output:
                 self.popen = self.processes.start(
                     [redis_server(), str(path)],
@@ -62,7 +69,7 @@ class Node:
             self.stop()
         raise RuntimeError(f"redis-server did not start; {self.folder / 'redis.log'} says why.")
 
-    def _config(self, tokens: list[str | None], databases: str, source: int | None) -> list[str]:
+    def _config(self, acl: dict[str, str], databases: str, source: int | None) -> list[str]:
         return [
             "bind 127.0.0.1",
             f"port {self.port}",
@@ -74,7 +81,7 @@ class Node:
             "repl-diskless-sync yes",
             "repl-diskless-sync-delay 0",
             f"user {ADMIN} on >{self.password} ~* &* +@all",
-            f"user default on {' '.join(credentials(tokens))} {CLIENT_RULES}",
+            *(f"user {name} {rules}" for name, rules in acl.items()),
             f"masteruser {ADMIN}",
             f"masterauth {self.password}",
             *([f"replicaof 127.0.0.1 {source}"] if source else []),
@@ -122,8 +129,19 @@ class Node:
             if isinstance(reply, RedisError):
                 log.debug("%s not applied: %s", name, reply)
 
-    def set_tokens(self, tokens: list[str | None]) -> None:
-        self.call(["ACL", "SETUSER", "default", "resetpass", *credentials(tokens)])
+    def set_acl(self, acl: dict[str, str]) -> None:
+        """Make these the users, and no others; who is connected as one that goes is cut off, as Redis does it."""
+        known = {line.split()[1] for line in self.call(["ACL", "LIST"])[0]} - {ADMIN}
+        gone = sorted(known - acl.keys() - {"default"})
+        self.call(
+            *(["ACL", "SETUSER", name, "reset", *rules.split()] for name, rules in acl.items()),
+            *([["ACL", "DELUSER", *gone]] if gone else []),
+        )
+
+    def slow_log(self, after: int) -> list[list]:
+        """Entries of SLOWLOG that are newer than the one with the id `after`, oldest first."""
+        entries = self.call(["SLOWLOG", "GET", "128"])[0]
+        return [entry for entry in reversed(entries) if entry[0] > after]
 
     def follow(self, source: int | None) -> None:
         """Replicate from the node on port `source`; None makes this node a primary."""
@@ -168,11 +186,10 @@ class Node:
         return path.stat().st_size
 
 
-def credentials(tokens: list[str | None]) -> list[str]:
-    """ACL rules for the tokens that are valid; None among them stands for "no token needed"."""
-    if None in tokens:
-        return ["nopass"]
-    return [f"#{sha256(token.encode()).hexdigest()}" for token in tokens if token]
+def rules(tokens: Sequence[str | None], access: str = "on ~* &* +@all") -> str:
+    """ACL rules of a user; None among the tokens (or passwords) that are valid stands for "none needed"."""
+    valid = ["nopass"] if None in tokens else [f"#{sha256(token.encode()).hexdigest()}" for token in tokens if token]
+    return " ".join([access, *valid, FORBIDDEN])
 
 
 def _free_port() -> int:

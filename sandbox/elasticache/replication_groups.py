@@ -1,7 +1,7 @@
 """Replication groups (cluster mode disabled) and the cache clusters that are their members.
 
-User groups (RBAC), restoring, single cache clusters, global datastores and cluster mode enabled are not here yet:
-their parameters are refused, their operations are unknown.
+Single cache clusters, global datastores and cluster mode enabled are not here: their parameters are refused, their
+operations are unknown.
 """
 
 import re
@@ -14,11 +14,12 @@ from .base import Fault, by_name, checked_tags, combination, given, identifier, 
 from .parameter_groups import ParameterGroups
 from .service import NODE_GROUP_ID, NODE_ID, Group, Member, SubnetGroup, now
 from .snapshots import Snapshots
+from .users import Users
 
 ADDRESS = "127.0.0.1"
 DEFERRED = {
     "AuthTokens", "AutomaticFailover", "CacheNodeType", "Engine", "EngineVersion", "MultiAZ", "PrimaryClusterId",
-    "TransitEncryptionEnabled", "TransitEncryptionMode",
+    "TransitEncryptionEnabled", "TransitEncryptionMode", "UserGroupIds",
 }  # fmt: skip
 """Changes that wait in PendingModifiedValues until a request with ApplyImmediately."""
 
@@ -26,31 +27,31 @@ DAY = "(mon|tue|wed|thu|fri|sat|sun)"
 TIME = r"([01]\d|2[0-3]):[0-5]\d"
 
 
-class ReplicationGroups(ParameterGroups, Snapshots):
+class ReplicationGroups(ParameterGroups, Snapshots, Users):
     def create_replication_group(self) -> ActionResult:
         p, state = self.params, self.state
         name = identifier(p["ReplicationGroupId"], "ReplicationGroupId", 40)
-        if p.get("SnapshotName") and p["SnapshotName"].lower() not in state.snapshots:
-            raise Fault("SnapshotNotFoundFault", f"Snapshot {p['SnapshotName']} not found.")
-        for field in ("GlobalReplicationGroupId", "PrimaryClusterId", "SnapshotName", "SnapshotArns", "UserGroupIds"):
+        snapshot, data = self._restored_from(p)
+        for field in ("GlobalReplicationGroupId", "PrimaryClusterId", "ServerlessCacheSnapshotName"):
             if p.get(field):
                 raise combination(f"The sandbox does not offer {field} yet.")
         if p.get("NumNodeGroups", 1) != 1 or p.get("ClusterMode", "disabled") != "disabled":
             raise combination("The sandbox offers cluster mode disabled (one node group) only.")
         if "NumCacheClusters" in p and "ReplicasPerNodeGroup" in p:
             raise combination("NumCacheClusters and ReplicasPerNodeGroup must not be used together.")
-        engine = p.get("Engine", "redis")
+        engine = p.get("Engine", snapshot.get("Engine", "redis"))
         count = p.get("NumCacheClusters", p.get("ReplicasPerNodeGroup", 0) + 1)
         if not 1 <= count <= 6:
             raise invalid("The number of cache clusters must be between 1 and 6.")
-        version, family = self._engine_version(engine, p.get("EngineVersion"))
+        version, family = self._engine_version(engine, p.get("EngineVersion", snapshot.get("EngineVersion")))
+        self._check_restorable(snapshot, engine, version)
         subnet_group = self._subnet_group_for(p.get("CacheSubnetGroupName"))
         encrypted = p.get("TransitEncryptionEnabled", False)
         settings = {
             "Description": p["ReplicationGroupDescription"],
             "Engine": engine,
             "EngineVersion": version,
-            "CacheNodeType": p.get("CacheNodeType"),
+            "CacheNodeType": p.get("CacheNodeType", snapshot.get("CacheNodeType")),
             "CacheParameterGroupName": p.get("CacheParameterGroupName", f"default.{family}").lower(),
             "CacheSubnetGroupName": subnet_group.name,
             "SecurityGroupIds": p.get("SecurityGroupIds") or self._default_security_group(subnet_group.vpc_id),
@@ -71,12 +72,20 @@ class ReplicationGroups(ParameterGroups, Snapshots):
             "NetworkType": p.get("NetworkType", "ipv4"),
             "IpDiscovery": p.get("IpDiscovery", "ipv4"),
             "DataTieringEnabled": p.get("DataTieringEnabled", False),
+            "UserGroupIds": [],
+            "Durability": p.get("Durability", "default"),
         }
         self._check(settings, count)
         self._check_security_groups(settings["SecurityGroupIds"], subnet_group)
         if p.get("TransitEncryptionMode") and not encrypted:
             raise combination("To modify transit encryption mode, set encryption-in-transit as enabled.")
         self._check_auth_token(p.get("AuthToken"), encrypted)
+        if p.get("UserGroupIds"):
+            if p.get("AuthToken") or len(p["UserGroupIds"]) > 1:
+                raise combination("A replication group has one user group, or an AuthToken.")
+            settings["UserGroupIds"] = [self._check_user_group(p["UserGroupIds"][0], engine, encrypted)]
+        self._check_log_delivery(settings["LogDeliveryConfigurations"], engine, version)
+        self._check_network(settings, subnet_group)
         if settings["KmsKeyId"]:
             self._check_kms_key(settings)
         if settings["DataTieringEnabled"] != settings["CacheNodeType"].startswith("cache.r6gd."):
@@ -88,7 +97,7 @@ class ReplicationGroups(ParameterGroups, Snapshots):
                 raise Fault("ReplicationGroupAlreadyExists", f"Replication group {name} already exists.")
             token = p.get("AuthToken")
             arn = self.service.arn(self.region, "replicationgroup", name)
-            group = Group(name, arn, state, settings, [token], token_date=now() if token else None)
+            group = Group(name, arn, state, settings, [token], token_date=now() if token else None, data=data)
             state.tags[arn] = tags
             self.service.create(group, zones)
             return ActionResult({"ReplicationGroup": _group_shape(group)})
@@ -250,9 +259,6 @@ class ReplicationGroups(ParameterGroups, Snapshots):
         """What a ModifyReplicationGroup asks for, checked, in the names of `Group.settings` and `Group.pending`."""
         p, settings = self.params, group.settings
         wanted = settings | group.pending
-        for field in ("UserGroupIdsToAdd", "UserGroupIdsToRemove", "RemoveUserGroups"):
-            if p.get(field):
-                raise combination(f"The sandbox does not offer {field} yet.")
         if p.get("ClusterMode", "disabled") != "disabled":
             raise combination("The sandbox offers cluster mode disabled only.")
         renamed = {
@@ -265,9 +271,20 @@ class ReplicationGroups(ParameterGroups, Snapshots):
             if name in changes:
                 changes[name] = changes[name].lower()
         if "LogDeliveryConfigurations" in p:
+            if not p.get("ApplyImmediately"):
+                raise combination("ApplyImmediately must be true to change log delivery.")
             changes["LogDeliveryConfigurations"] = _log_delivery(
                 settings["LogDeliveryConfigurations"], p["LogDeliveryConfigurations"]
             )
+            self._check_log_delivery(
+                changes["LogDeliveryConfigurations"], settings["Engine"], settings["EngineVersion"]
+            )
+        if "IpDiscovery" in p:
+            self._check_network({**settings, **changes}, self._subnet_group(settings["CacheSubnetGroupName"]))
+        if "NetworkType" in p:
+            del changes["NetworkType"]  # not a parameter of this operation
+        if "Durability" in changes:
+            changes["Durability"] = self._durability(settings["Durability"], changes["Durability"])
         if "SecurityGroupIds" in changes:
             subnet_group = self._subnet_group(settings["CacheSubnetGroupName"])
             self._check_security_groups(changes["SecurityGroupIds"], subnet_group)
@@ -277,10 +294,38 @@ class ReplicationGroups(ParameterGroups, Snapshots):
             changes |= self._upgrade(wanted, changes)
         if "TransitEncryptionEnabled" in p or "TransitEncryptionMode" in p:
             changes |= self._transit(group, wanted)
+        encrypted = changes.get("TransitEncryptionEnabled", wanted["TransitEncryptionEnabled"])
+        if {"UserGroupIdsToAdd", "UserGroupIdsToRemove", "RemoveUserGroups"} & p.keys():
+            changes["UserGroupIds"] = self._user_groups(group, wanted, encrypted)
         if "AuthToken" in p or "AuthTokenUpdateStrategy" in p:
-            encrypted = changes.get("TransitEncryptionEnabled", wanted["TransitEncryptionEnabled"])
-            changes["AuthTokens"] = self._new_tokens(group, encrypted)
+            changes["AuthTokens"] = self._new_tokens(group, encrypted, changes.get("UserGroupIds", []))
         return changes
+
+    def _user_groups(self, group: Group, wanted: dict, encrypted: bool) -> list[str]:
+        """The user groups after a request. A token and a user group exclude each other: one call replaces the one by
+        the other (AuthTokenUpdateStrategy DELETE with UserGroupIdsToAdd; RemoveUserGroups with AuthToken and SET).
+
+        https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Clusters.RBAC.html ("Migrating from AUTH to RBAC")
+        https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth.html ("Migrating from RBAC to AUTH")
+        """
+        p = self.params
+        there = wanted["UserGroupIds"]
+        remove = there if p.get("RemoveUserGroups") else [name.lower() for name in p.get("UserGroupIdsToRemove", [])]
+        if not set(remove) <= set(there):
+            raise invalid(f"{', '.join(remove)} is not associated with {group.id}.")
+        if {"TransitEncryptionEnabled", "TransitEncryptionMode"} & p.keys():
+            raise combination(
+                "Modification of transit encryption is not supported for access control enabled clusters."
+            )
+        left = [name for name in there if name not in remove]
+        left += [self._check_user_group(n, wanted["Engine"], encrypted) for n in p.get("UserGroupIdsToAdd", [])]
+        if len(left) > 1:
+            raise combination("A replication group has at most one user group.")
+        if left and group.token_date and p.get("AuthTokenUpdateStrategy") != "DELETE":
+            raise combination(
+                "AuthTokenUpdateStrategy DELETE is needed to add a user group where there is an AUTH token."
+            )
+        return left
 
     def _current(self, group: Group, name: str):
         if name == "PrimaryClusterId":
@@ -330,13 +375,13 @@ class ReplicationGroups(ParameterGroups, Snapshots):
                 "In-transit encryption is enabled or disabled in two steps: "
                 "set TransitEncryptionMode to preferred first.",
             )
-        if new is None and group.token_date:
+        if new is None and (group.token_date or group.settings["UserGroupIds"]):
             raise combination(
                 "Modification of transit encryption is not supported for access control enabled clusters.",
             )
         return {"TransitEncryptionEnabled": enabled, "TransitEncryptionMode": new}
 
-    def _new_tokens(self, group: Group, encrypted: bool) -> list[str | None]:
+    def _new_tokens(self, group: Group, encrypted: bool, user_groups: list[str]) -> list[str | None]:
         """Tokens that are valid after the change: ROTATE adds one to the last, SET leaves only the new one.
 
         Rotating in the first token of a group leaves "no token" valid, as on AWS:
@@ -346,14 +391,18 @@ class ReplicationGroups(ParameterGroups, Snapshots):
         if strategy not in ("SET", "ROTATE", "DELETE"):
             raise invalid("AuthTokenUpdateStrategy must be SET, ROTATE or DELETE.")
         if strategy == "DELETE":
-            raise combination(
-                "AuthTokenUpdateStrategy DELETE takes no AuthToken."
-                if token
-                else "AuthTokenUpdateStrategy DELETE is allowed only when user groups replace the token.",
-            )
+            if token or not user_groups:
+                raise combination(
+                    "AuthTokenUpdateStrategy DELETE takes no AuthToken."
+                    if token
+                    else "AuthTokenUpdateStrategy DELETE is allowed only when user groups replace the token.",
+                )
+            return [None]
         if not token:
             raise combination("AuthTokenUpdateStrategy must be used together with AuthToken.")
         self._check_auth_token(token, encrypted)
+        if group.settings["UserGroupIds"] and (strategy != "SET" or not self.params.get("RemoveUserGroups")):
+            raise combination("An AUTH token takes the place of a user group with RemoveUserGroups and SET only.")
         return [group.tokens[-1], token] if strategy == "ROTATE" and group.tokens[-1] != token else [token]
 
     # ---- checks ----
@@ -391,12 +440,61 @@ class ReplicationGroups(ParameterGroups, Snapshots):
             raise invalid(f"Invalid maintenance window: {s['PreferredMaintenanceWindow']}.")
         if s["TransitEncryptionMode"] not in (None, "preferred", "required"):
             raise invalid("TransitEncryptionMode must be preferred or required.")
-        if s["NetworkType"] not in ("ipv4", "ipv6", "dual_stack") or s["IpDiscovery"] not in ("ipv4", "ipv6"):
-            raise invalid("NetworkType or IpDiscovery is invalid.")
+        if s["Durability"] not in ("default", "sync", "async", "disabled"):
+            raise invalid("Durability must be default, sync, async or disabled.")
+        if _effective(s["Durability"]) != "disabled" and (
+            s["Engine"] != "valkey" or _number(s["EngineVersion"]) < (9,)
+        ):
+            raise combination("Durability needs Valkey 9.0 or later.")
         if s["NotificationTopicStatus"] not in ("active", "inactive"):
             raise invalid("NotificationTopicStatus must be active or inactive.")
         if s["KmsKeyId"] and not s["AtRestEncryptionEnabled"]:
             raise combination("KmsKeyId requires AtRestEncryptionEnabled.")
+
+    def _check_restorable(self, snapshot: dict, engine: str, version: str) -> None:
+        """An RDB file of a later version is not read by an earlier one, and one of Valkey not by Redis."""
+        older = snapshot and (
+            (snapshot["Engine"], engine) == ("valkey", "redis") or _number(version) < _number(snapshot["EngineVersion"])
+        )
+        if older:
+            raise combination(
+                f"Snapshot {snapshot['SnapshotName']} of {snapshot['Engine']} {snapshot['EngineVersion']} cannot be "
+                f"restored to {engine} {version}."
+            )
+
+    def _check_log_delivery(self, wanted: list[dict], engine: str, version: str) -> None:
+        logs = self.service.sandbox.client("logs", self.region)
+        for entry in wanted:
+            if entry["LogType"] not in ("slow-log", "engine-log") or entry["LogFormat"] not in ("json", "text"):
+                raise invalid("LogType must be slow-log or engine-log, LogFormat json or text.")
+            if entry["LogType"] == "engine-log" and engine == "redis" and _number(version) < (6, 2):
+                raise combination("engine-log needs Redis 6.2 or later.")
+            details = entry["DestinationDetails"]
+            if entry["DestinationType"] == "cloudwatch-logs" and details.get("CloudWatchLogsDetails"):
+                name = details["CloudWatchLogsDetails"]["LogGroup"]
+                found = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+                if name not in {group["logGroupName"] for group in found}:
+                    raise invalid(f"The log group {name} does not exist.")
+            elif entry["DestinationType"] != "kinesis-firehose" or not details.get("KinesisFirehoseDetails"):
+                raise combination("DestinationType and DestinationDetails do not fit.")
+
+    def _check_network(self, s: dict, subnet_group: SubnetGroup) -> None:
+        if s["NetworkType"] not in ("ipv4", "ipv6", "dual_stack") or s["IpDiscovery"] not in ("ipv4", "ipv6"):
+            raise invalid("NetworkType or IpDiscovery is invalid.")
+        if s["NetworkType"] not in ("dual_stack", s["IpDiscovery"]):
+            raise combination(f"IpDiscovery {s['IpDiscovery']} does not fit NetworkType {s['NetworkType']}.")
+        if s["NetworkType"] == "ipv4":
+            return
+        if s["Engine"] == "redis" and _number(s["EngineVersion"]) < (6, 2):
+            raise combination("IPv6 needs Redis 6.2 or later.")
+        subnets = self._ec2().describe_subnets(SubnetIds=list(subnet_group.zones))["Subnets"]
+        if not all(subnet.get("Ipv6CidrBlockAssociationSet") for subnet in subnets):
+            raise combination(f"The subnets of {subnet_group.name} do not support {s['NetworkType']}.")
+
+    def _durability(self, old: str, new: str) -> str:
+        if (_effective(old) == "disabled") != (_effective(new) == "disabled"):
+            raise combination("Durability cannot be turned on or off after creation.")
+        return new
 
     def _check_auth_token(self, token: str | None, encrypted: bool) -> None:
         if token is None:
@@ -521,7 +619,7 @@ def _group_shape(group: Group) -> dict:
     kept = (
         "Description SnapshotRetentionLimit SnapshotWindow CacheNodeType TransitEncryptionEnabled TransitEncryptionMode"
         " AtRestEncryptionEnabled KmsKeyId LogDeliveryConfigurations AutoMinorVersionUpgrade NetworkType IpDiscovery"
-        " Engine"
+        " Engine UserGroupIds Durability"
     )
     return given(
         ReplicationGroupId=group.id,
@@ -536,7 +634,7 @@ def _group_shape(group: Group) -> dict:
         AuthTokenEnabled=group.token_date is not None,
         AuthTokenLastModifiedDate=group.token_date,
         ARN=group.arn,
-        UserGroupIds=[],
+        EffectiveDurability=_effective(s["Durability"]),
         SnapshottingClusterId=group.snapshotting,
         ReplicationGroupCreateTime=group.created,
         DataTiering=switch(s["DataTieringEnabled"]),
@@ -552,6 +650,12 @@ def _pending(group: Group, *names: str) -> dict:
     }
     if "AuthTokens" in pending:
         shape["AuthTokenStatus"] = "ROTATING" if len(pending["AuthTokens"]) > 1 else "SETTING"
+    if "UserGroupIds" in pending and "PrimaryClusterId" in names:
+        there = group.settings["UserGroupIds"]
+        shape["UserGroups"] = {
+            "UserGroupIdsToAdd": [name for name in pending["UserGroupIds"] if name not in there],
+            "UserGroupIdsToRemove": [name for name in there if name not in pending["UserGroupIds"]],
+        }
     if "AutomaticFailover" in pending and "PrimaryClusterId" in names:
         shape["AutomaticFailoverStatus"] = switch(pending["AutomaticFailover"])
     return given(**shape)
@@ -565,6 +669,10 @@ def _log_delivery(current: list[dict], wanted: list[dict]) -> list[dict]:
         if entry.get("Enabled", True):
             merged[entry["LogType"]] = {k: v for k, v in entry.items() if k != "Enabled"} | {"Status": "active"}
     return list(merged.values())
+
+
+def _effective(durability: str) -> str:
+    return "disabled" if durability == "default" else durability
 
 
 def _number(version: str) -> tuple[int, ...]:

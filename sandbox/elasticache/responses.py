@@ -60,6 +60,10 @@ class ElastiCacheResponse(ReplicationGroups):
             arn = self._subnet_group(name).arn
         elif kind == "parametergroup":
             arn = self._parameter_group(name).arn
+        elif kind == "user":
+            arn = self._user(name).arn
+        elif kind == "usergroup":
+            arn = self._user_group(name).arn
         elif kind != "snapshot":
             raise Fault("InvalidARN", f"The sandbox has no resources of the kind {kind} yet.")
         elif name not in self.state.snapshots:

@@ -20,13 +20,14 @@ from pathlib import Path
 from ..core import SandboxError
 from . import catalog
 from .forwarder import Endpoint, Forwarder
-from .nodes import Node
+from .log_delivery import LogDelivery
+from .nodes import Node, rules
 
 log = logging.getLogger("sandbox.elasticache")
 
 NODE_ID = "0001"
 NODE_GROUP_ID = "0001"
-LEAST_SECONDS = {"creating": 0.5, "modifying": 0.4, "deleting": 0.3}
+LEAST_SECONDS = {"creating": 0.5, "modifying": 0.4, "deleting": 0.3, "snapshotting": 0.2}
 """How long a status shows at least: on AWS it is minutes, here just long enough that nobody can miss to wait for it."""
 
 
@@ -59,6 +60,35 @@ class ParameterGroup:
 
 
 @dataclass
+class User:
+    """A user of RBAC; `kind` is password, no-password-required or iam."""
+
+    id: str
+    name: str
+    engine: str
+    access: str
+    kind: str
+    passwords: list[str]
+    arn: str
+    status: str = "active"
+
+    @property
+    def rules(self) -> str:
+        """Of IAM the sandbox knows nothing: such a user exists and cannot log in."""
+        return rules([None] if self.kind == "no-password-required" else self.passwords, self.access)
+
+
+@dataclass
+class UserGroup:
+    id: str
+    engine: str
+    users: list[str]
+    """Ids."""
+    arn: str
+    status: str = "active"
+
+
+@dataclass
 class Member:
     """A cache cluster of a replication group: one node and the endpoint that leads to it."""
 
@@ -87,6 +117,8 @@ class Group:
     status: str = "creating"
     pending: dict = field(default_factory=dict)
     token_date: datetime.datetime | None = None
+    data: Path | None = None
+    """The RDB file that it is filled from when it is created."""
     members: list[Member] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
     job: threading.Thread | None = None
@@ -142,6 +174,8 @@ class Region:
     parameter_groups: dict[str, ParameterGroup] = field(default_factory=dict)
     snapshots: dict[str, dict] = field(default_factory=dict)
     """Name -> snapshot as DescribeSnapshots returns it. Its data is `Service.snapshot_path(region, name)`."""
+    users: dict[str, User] = field(default_factory=dict)
+    user_groups: dict[str, UserGroup] = field(default_factory=dict)
     events: list[dict] = field(default_factory=list)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     """ARN -> tags."""
@@ -155,6 +189,7 @@ class Service:
         self.home: Path = sandbox.home / "elasticache"
         self.lock = threading.RLock()
         self.regions: dict[str, Region] = {}
+        self.logs = LogDelivery(self)
         shutil.rmtree(self.home, ignore_errors=True)  # of a daemon before: state lives as long as the daemon
 
     @cached_property
@@ -175,6 +210,10 @@ class Service:
                     region.parameter_groups[group] = ParameterGroup(
                         group, family, note, self.arn(name, "parametergroup", group), values
                     )
+                arn = self.arn(name, "user", "default")
+                region.users["default"] = User(
+                    "default", "default", "redis", "on ~* +@all", "no-password-required", [], arn
+                )
             return self.regions[name]
 
     def event(self, region: Region, kind: str, source: str, message: str) -> None:
@@ -218,7 +257,7 @@ class Service:
 
         def work() -> None:
             try:
-                self._start(group, group.primary)
+                self._start(group, group.primary, data=group.data)
                 group.primary.ready = True
             except (SandboxError, RuntimeError) as error:  # the only place where a client can read why
                 self.event(group.region, "replication-group", group.id, str(error))
@@ -267,6 +306,37 @@ class Service:
 
         self.job(group, "modifying", work)
 
+    def snapshot(self, group: Group, snapshot: dict) -> None:
+        """Begin to make a snapshot, already listed as `creating`."""
+        self.job(group, "snapshotting", lambda: self._take(group.region, group, snapshot))
+
+    def spread(
+        self, region: Region, thing: User | UserGroup, user_groups: list[UserGroup], status: str = "modifying"
+    ) -> None:
+        """Tell the nodes of all groups with one of `user_groups` what their users may do; `status` meanwhile.
+
+        A user's groups are `modifying` with it.
+        """
+        things = [thing, *(group for group in user_groups if group is not thing)]
+        for one in things:
+            if one.status == "active":
+                one.status = status
+        names = {group.id for group in user_groups}
+        users = [group for group in region.groups.values() if names & set(group.settings["UserGroupIds"])]
+
+        def work() -> None:
+            time.sleep(LEAST_SECONDS["modifying"] / 2)
+            for group in users:
+                for member in group.members:
+                    with contextlib.suppress(OSError):  # it is not running, and learns it when it starts
+                        member.node.set_acl(self._acl(group))
+            with self.lock:
+                for one in things:
+                    if one.status == status:
+                        one.status = "active"
+
+        threading.Thread(target=work, name=f"elasticache-{thing.id}", daemon=True).start()
+
     def delete(self, group: Group, snapshot: dict | None) -> None:
         """Begin to delete; `snapshot` is the record of the final snapshot, already listed as `creating`."""
         region = group.region
@@ -302,6 +372,8 @@ class Service:
                 sound = all(member.ready and member.node.alive for member in group.members)
                 if group.status == "available" and not sound:
                     self.job(group, "modifying", partial(self._recover, group))
+            if any(group.settings["LogDeliveryConfigurations"] for group in groups):
+                self.logs.wake()
 
     def forget(self) -> None:
         """Stop every node, forget everything."""
@@ -322,11 +394,22 @@ class Service:
         parameters = group.region.parameter_groups[group.settings["CacheParameterGroupName"]]
         return catalog.config(parameters.family, parameters.values, group.settings["CacheNodeType"])
 
-    def _start(self, group: Group, member: Member, source: int | None = None) -> None:
+    def _acl(self, group: Group) -> dict[str, str]:
+        """User name -> ACL rules: those of its user group, or the default user with the group's tokens.
+
+        A user group without a user called default (Valkey) shuts that one out.
+        """
+        region = group.region
+        if not group.settings["UserGroupIds"]:
+            return {"default": rules(group.tokens)}
+        members = [region.users[name] for name in region.user_groups[group.settings["UserGroupIds"][0]].users]
+        return {"default": rules([], "off -@all")} | {user.name: user.rules for user in members}
+
+    def _start(self, group: Group, member: Member, source: int | None = None, data: Path | None = None) -> None:
         group.pause(0)
         parameters = group.region.parameter_groups[group.settings["CacheParameterGroupName"]]
         member.ready = False
-        member.node.start(group.tokens, parameters.values.get("databases", "16"), source)
+        member.node.start(self._acl(group), parameters.values.get("databases", "16"), source, data)
         group.pause(0)  # a reset closes the group, waits for this job and then stops whatever was started
         member.node.configure(self._config(group))
         member.parameter_status = "in-sync"
@@ -356,9 +439,11 @@ class Service:
         with self.lock:
             group.settings.update({name: value for name, value in changes.items() if name in group.settings})
         if "AuthTokens" in changes:
+            group.tokens = changes["AuthTokens"]
+            group.token_date = now() if any(group.tokens) else None
+        if {"AuthTokens", "UserGroupIds"} & changes.keys():
             for member in group.members:
-                member.node.set_tokens(changes["AuthTokens"])
-            group.tokens, group.token_date = changes["AuthTokens"], now()
+                member.node.set_acl(self._acl(group))
         if {"TransitEncryptionEnabled", "TransitEncryptionMode"} & changes.keys():
             for endpoint in group.endpoints:
                 endpoint.mode = group.mode

@@ -42,6 +42,7 @@ def rich(groups, network) -> str:
         CacheParameterGroupName="api-rich", CacheParameterGroupFamily="redis7", Description="d"
     )
     key = groups.sandbox.client("kms").create_key()["KeyMetadata"]["Arn"]
+    groups.sandbox.client("logs").create_log_group(logGroupName="/redis/slow")
     return groups.create(
         NumCacheClusters=2,
         AutomaticFailoverEnabled=True,
@@ -354,7 +355,7 @@ def test_allowed_node_types(groups, rich):
 
 
 def test_what_is_not_offered_answers_an_aws_error(groups):
-    assert code(groups.ec.describe_users)
+    assert code(groups.ec.describe_serverless_caches)
     assert code(groups.ec.create_snapshot, SnapshotName="s")
 
 

@@ -4,6 +4,12 @@ import pytest
 from elasticache_support import TOKEN, Groups, code
 
 COMBINATION, VALUE = "InvalidParameterCombination", "InvalidParameterValue"
+SLOW_LOG = {
+    "LogType": "slow-log",
+    "DestinationType": "cloudwatch-logs",
+    "DestinationDetails": {"CloudWatchLogsDetails": {"LogGroup": "/no/such/group"}},
+    "LogFormat": "json",
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +63,13 @@ def one(groups) -> str:
         ({"PreferredCacheClusterAZs": ["us-east-1a", "us-east-1b"]}, COMBINATION),
         ({"PreferredCacheClusterAZs": ["eu-west-1a"]}, VALUE),
         ({"SnapshotName": "nobody"}, "SnapshotNotFoundFault"),
-        ({"SnapshotArns": ["arn:aws:s3:::bucket/redis.rdb"]}, COMBINATION),
+        ({"SnapshotArns": ["arn:aws:s3:::bucket/redis.rdb"]}, VALUE),
+        ({"SnapshotArns": ["arn:aws:s3:::a/b", "arn:aws:s3:::c/d"]}, COMBINATION),
+        ({"UserGroupIds": ["nobody"], "TransitEncryptionEnabled": True}, "UserGroupNotFound"),
+        ({"NetworkType": "ipv6"}, COMBINATION),
+        ({"NetworkType": "ipv6", "IpDiscovery": "ipv6"}, COMBINATION),
+        ({"Durability": "sync"}, COMBINATION),
+        ({"LogDeliveryConfigurations": [SLOW_LOG]}, VALUE),
         ({"Tags": [{"Key": "aws:mine", "Value": "x"}]}, VALUE),
     ],
 )
@@ -94,7 +106,10 @@ def test_create_is_refused(groups, arguments, expected):
         ({"PrimaryClusterId": "nobody"}, "CacheClusterNotFound"),
         ({"SnapshotRetentionLimit": -1}, VALUE),
         ({"NotificationTopicStatus": "loud"}, VALUE),
-        ({"UserGroupIdsToAdd": ["g"]}, COMBINATION),
+        ({"UserGroupIdsToAdd": ["g"]}, "UserGroupNotFound"),
+        ({"UserGroupIdsToRemove": ["g"]}, VALUE),
+        ({"Durability": "async"}, COMBINATION),
+        ({"IpDiscovery": "ipv6"}, COMBINATION),
     ],
 )
 def test_modify_is_refused(groups, one, arguments, expected):
