@@ -55,6 +55,7 @@ class Sandbox:
         self.time_scale = time_scale
         self.processes = Processes(home)
         self.authority = Authority(home)
+        self.started = datetime.datetime.now(datetime.UTC), time.monotonic()
         self.regions = {REGION}
         """Regions that anybody has called so far."""
         self.load_balancers = None
@@ -94,6 +95,11 @@ class Sandbox:
     def minutes(self, n: float) -> float:
         """Seconds of wall clock that n AWS minutes last."""
         return n * 60 / self.time_scale
+
+    def now(self) -> datetime.datetime:
+        """The time of day of schedules: it starts with the daemon, and passes by AWS minutes."""
+        day, seconds = self.started
+        return day + datetime.timedelta(seconds=(time.monotonic() - seconds) * self.time_scale)
 
     def put_metric(self, namespace: str, name: str, value: float, dimensions: dict[str, str], unit: str = "None",
                    region: str | None = None) -> None:  # fmt: skip

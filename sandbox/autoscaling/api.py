@@ -4,20 +4,22 @@ moto keeps policies and alarms of a deregistered target, matches policies by sub
 nothing, and has neither tags nor activities; so nothing of its backend is used, only its request and answer code.
 """
 
+import itertools
+import math
 import re
 import threading
+import zoneinfo
 
 from botocore.exceptions import ClientError
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, BaseResponse, EmptyResult
 
 from ..core import Sandbox
-from . import alarms, metrics
+from . import alarms, metrics, schedules
 from .scaler import NoService, Scaler
 from .state import DIMENSION, NAMESPACE, Policy, State, Target, now
 
 RESOURCE_ID = re.compile(r"^service/[^/]+/[^/]+$")
-SCHEDULE = re.compile(r"^(at|rate|cron)\(.+\)$")
 ALB_LABEL = re.compile(r"^app/[^/]+/[^/]+/targetgroup/[^/]+/[^/]+$")
 SERVICE_LINKED_ROLE = (
     "arn:aws:iam::{}:role/aws-service-role/ecs.application-autoscaling.amazonaws.com/"
@@ -181,10 +183,7 @@ class AutoScalingResponse(BaseResponse):
         self._registered(resource_id)
         with self.lock:
             old = state.scheduled_actions.get((resource_id, name))
-            if not SCHEDULE.match(given.get("Schedule") or (old or {}).get("Schedule", "")):
-                raise ValidationError("Schedule must be at(yyyy-mm-ddThh:mm:ss), rate(value unit) or cron(fields).")
-            if old is None and not given.get("ScalableTargetAction"):
-                raise ValidationError("ScalableTargetAction is required for a new scheduled action.")
+            _check_action(given, old or {})
             action = old or {
                 "ScheduledActionARN": state.arn("scheduledAction", resource_id, "scheduledActionName", name),
                 "CreationTime": now(),
@@ -192,6 +191,7 @@ class AutoScalingResponse(BaseResponse):
             # An update replaces what it names; start and end time are forgotten unless given again (API reference).
             kept = {key: value for key, value in action.items() if key not in ("StartTime", "EndTime")}
             state.scheduled_actions[resource_id, name] = {**kept, **given}
+            state.scheduled_since[resource_id, name] = self.sandbox.now()
         return EmptyResult()
 
     def describe_scheduled_actions(self) -> ActionResult:
@@ -344,15 +344,13 @@ def _tags(given: dict) -> dict[str, str]:
 
 def _configuration(given: dict, kind: str) -> dict:
     """The checked policy configuration of a PutScalingPolicy request."""
-    if kind not in ("TargetTrackingScaling", "StepScaling"):
-        raise ValidationError(f"PolicyType {kind} is not in the sandbox: use TargetTrackingScaling or StepScaling.")
+    if kind not in ("TargetTrackingScaling", "StepScaling", "PredictiveScaling"):
+        raise ValidationError(f"PolicyType {kind} is none of TargetTrackingScaling, StepScaling, PredictiveScaling.")
     configuration = given.get(f"{kind}PolicyConfiguration")
     if not configuration:
         raise ValidationError(f"{kind}PolicyConfiguration is required for a policy of type {kind}.")
-    if kind == "StepScaling":
-        _check_steps(configuration)
-    else:
-        _check_tracking(configuration)
+    checks = {"StepScaling": _check_steps, "PredictiveScaling": _check_predictive}
+    checks.get(kind, _check_tracking)(configuration)
     return configuration
 
 
@@ -369,8 +367,7 @@ def _check_tracking(configuration: dict) -> None:
     if predefined:
         _check_predefined(predefined)
     elif custom.get("Metrics"):
-        if sum(query.get("ReturnData", True) for query in custom["Metrics"]) != 1:
-            raise ValidationError("Exactly one query of Metrics must have ReturnData true.")
+        _check_queries(custom["Metrics"])
     elif not all(custom.get(key) for key in ("MetricName", "Namespace", "Statistic")):
         raise ValidationError("CustomizedMetricSpecification needs MetricName, Namespace and Statistic, or Metrics.")
 
@@ -390,12 +387,68 @@ def _check_predefined(predefined: dict) -> None:
         raise ValidationError(f"ResourceLabel must not be given for {kind}.")
 
 
+def _check_action(given: dict, old: dict) -> None:
+    try:
+        schedules.check(given.get("Schedule") or old.get("Schedule", ""))
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+    if given.get("Timezone", "UTC") not in zoneinfo.available_timezones():
+        raise ValidationError(f"Timezone {given['Timezone']} is not a time zone of the IANA.")
+    limits = given.get("ScalableTargetAction") or {}
+    if not old and not limits:
+        raise ValidationError("ScalableTargetAction is required for a new scheduled action.")
+    if limits.get("MinCapacity", 0) > limits.get("MaxCapacity", limits.get("MinCapacity", 0)):
+        raise ValidationError("Maximum capacity cannot be less than minimum capacity.")
+    start, end = given.get("StartTime"), given.get("EndTime")
+    if start and end and start >= end:
+        raise ValidationError("EndTime must be later than StartTime.")
+
+
+def _check_predictive(configuration: dict) -> None:
+    specifications = configuration.get("MetricSpecifications") or []
+    if len(specifications) != 1:
+        raise ValidationError("MetricSpecifications must have exactly one metric specification.")
+    given = specifications[0].keys()
+    pair = "PredefinedMetricPairSpecification" in given
+    single = [
+        len({f"Predefined{kind}MetricSpecification", f"Customized{kind}MetricSpecification"} & given)
+        for kind in ("Scaling", "Load")
+    ]
+    if (pair and any(single)) or (not pair and single != [1, 1]):
+        raise ValidationError("Specify a metric pair, or a load metric and a scaling metric.")
+    for name, metric in specifications[0].items():
+        if name.startswith("Customized"):
+            _check_queries(metric["MetricDataQueries"])
+    increase = configuration.get("MaxCapacityBreachBehavior") == "IncreaseMaxCapacity"
+    if increase != ("MaxCapacityBuffer" in configuration):
+        raise ValidationError("MaxCapacityBuffer is required with IncreaseMaxCapacity, and cannot be used otherwise.")
+
+
+def _check_queries(queries: list[dict]) -> None:
+    if sum(query.get("ReturnData", True) for query in queries) != 1:
+        raise ValidationError("Exactly one query of Metrics must have ReturnData true.")
+    if any(bool(query.get("Expression")) == bool(query.get("MetricStat")) for query in queries):
+        raise ValidationError("Each query needs either Expression or MetricStat.")
+
+
 def _check_steps(configuration: dict) -> None:
     steps = configuration.get("StepAdjustments") or []
     if configuration.get("AdjustmentType") not in ADJUSTMENTS:
         raise ValidationError(f"AdjustmentType must be one of {', '.join(ADJUSTMENTS)}.")
     if not 1 <= len(steps) <= MAX_STEPS:
         raise ValidationError(f"StepAdjustments must have between 1 and {MAX_STEPS} steps.")
+    bounds = sorted(
+        (step.get("MetricIntervalLowerBound", -math.inf), step.get("MetricIntervalUpperBound", math.inf))
+        for step in steps
+    )
+    if any(low >= high or (low, high) == (-math.inf, math.inf) for low, high in bounds):
+        raise ValidationError("A step's upper bound must be greater than its lower bound, and one of them given.")
+    if any(one[1] != other[0] for one, other in itertools.pairwise(bounds)):
+        raise ValidationError("The ranges of the step adjustments must not overlap or have a gap.")
+    if -math.inf < bounds[0][0] < 0 or 0 < bounds[-1][1] < math.inf:
+        raise ValidationError("There must be a step without a lower, or an upper, bound.")
+    if "MinAdjustmentMagnitude" in configuration and configuration["AdjustmentType"] != ADJUSTMENTS[1]:
+        raise ValidationError("MinAdjustmentMagnitude is for PercentChangeInCapacity only.")
 
 
 def _same_metric(configuration: dict, policy: Policy) -> bool:

@@ -13,6 +13,7 @@ OK, ALARM, INSUFFICIENT_DATA = "OK", "ALARM", "INSUFFICIENT_DATA"
 PERIODS_HIGH, PERIODS_LOW = 3, 15
 LOW_SHARE = 0.9
 """AlarmLow fires below this share of the target value, so that a policy does not swing around its target."""
+LEAST_STEP = "MinAdjustmentMagnitude"
 SLACK = 2
 """CloudWatch looks at more periods than it must have, so that late points do not hide what the older ones say."""
 
@@ -31,6 +32,34 @@ def alarm_state(points: Sequence[float | None], periods: int, breaches: Callable
     if not all(breaches(value) for _, value in recent):
         return OK
     return ALARM if len(recent) == periods or recent[-1][0] >= periods else OK
+
+
+def user_alarm_state(
+    points: Sequence[float | None],
+    periods: int,
+    datapoints: int,
+    breaches: Callable[[float], bool],
+    missing: str,
+    current: str,
+) -> str:
+    """State of an alarm that people put: `datapoints` of `periods`, with its own treatment of missing data.
+
+    points as for alarm_state(). missing: missing, ignore, breaching or notBreaching; current is the state so far.
+    """
+    present = [(age, breaches(value)) for age, value in enumerate(reversed(points), 1) if value is not None][:periods]
+    breaching = sum(breach for _, breach in present)
+    gaps = periods - len(present)
+    if gaps and missing == "breaching":
+        breaching += gaps
+    elif gaps and missing == "ignore" and breaching < datapoints:
+        return OK if present and len(present) - breaching > periods - datapoints else current
+    elif gaps and missing == "missing":
+        if not present:
+            return INSUFFICIENT_DATA
+        # too few points to alarm, all of which breach, the oldest of them old enough
+        if breaching == len(present) and present[-1][0] >= datapoints:
+            return ALARM
+    return ALARM if breaching >= datapoints else OK
 
 
 @dataclass(frozen=True)
@@ -129,6 +158,58 @@ def _scale_in(situation: Situation, voters: Sequence[Reading], cooldown: Cooldow
             reading.policy, "in", reason="AlreadyAtMinCapacity" if at_minimum else "AlreadyAtDesiredCapacity"
         )
     return Decision(reading.policy, "in", desired, cooldown=replace(cooldown, in_until=now + reading.in_cooldown))
+
+
+def step_capacity(configuration: dict, current: int, distance: float, above: bool) -> int | None:
+    """What a step scaling policy makes of `current` when the metric is `distance` from the alarm's threshold.
+
+    above: whether the alarm watches for values above its threshold; a range's near bound belongs to it. None: no step.
+    """
+    for step in configuration["StepAdjustments"]:
+        low, high = step.get("MetricIntervalLowerBound", -math.inf), step.get("MetricIntervalUpperBound", math.inf)
+        if (low <= distance < high) if above else (low < distance <= high):
+            change = step["ScalingAdjustment"]
+            if configuration["AdjustmentType"] == "ExactCapacity":
+                return change
+            if configuration["AdjustmentType"] == "PercentChangeInCapacity":
+                tasks = current * change / 100
+                # away from zero below one task, else towards zero (user guide, "Scaling adjustment types")
+                size = max(1 if 0 < abs(tasks) < 1 else math.floor(abs(tasks)), configuration.get(LEAST_STEP, 0))
+                change = int(math.copysign(size, change)) if change else 0
+            return max(0, current + change)
+    return None
+
+
+def decide_step(
+    situation: Situation,
+    policy: str,
+    capacity: Callable[[int], int | None],
+    seconds: float,
+    cooldown: Cooldown,
+    now: float,
+) -> Decision | None:
+    """What a step scaling policy does whose alarm rings; capacity(current) is what it wants, seconds its cooldown."""
+    cooling = now < cooldown.out_until
+    base = cooldown.out_from if cooling else situation.current
+    wanted = capacity(base)
+    if wanted is None:
+        return None
+    desired = _within(situation, wanted)
+    if desired > situation.current:
+        if situation.out_suspended or (cooling and desired <= cooldown.out_to):
+            return None
+        return Decision(policy, "out", desired, cooldown=Cooldown(now + seconds, base, desired))
+    wanted = capacity(situation.current)
+    if wanted is not None and wanted < situation.current:
+        if situation.in_suspended or situation.deploying or now < cooldown.in_until:
+            return None
+        desired = _within(situation, wanted)
+        if desired < situation.current:
+            return Decision(policy, "in", desired, cooldown=replace(cooldown, in_until=now + seconds))
+        return Decision(policy, "in", reason="AlreadyAtMinCapacity")
+    if wanted is not None and wanted > situation.current >= situation.maximum:
+        return Decision(policy, "out", reason="AlreadyAtMaxCapacity")
+    return None
 
 
 def _proportional(capacity: int, value: float, target: float) -> int:

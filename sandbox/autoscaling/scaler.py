@@ -1,10 +1,10 @@
 """Acts on what the evaluator decides: reads metrics, sets desired counts, records activities.
 
-Once per AWS minute (`Sandbox.minutes(1)`); without a target tracking policy it does nothing, and it asks ECS only
-when an alarm is in state ALARM. As on AWS a deleted service keeps its scalable target: scaling it then fails,
-with the reason in the activity, until somebody deregisters it.
+Once per AWS minute (`Sandbox.minutes(1)`); without policies, alarms and scheduled actions it does nothing, and it asks
+ECS only when an alarm is in state ALARM or a schedule is due. As on AWS a deleted service keeps its scalable target:
+scaling it then fails, with the reason in the activity, until somebody deregisters it.
 
-To come: step scaling (acts on alarms that people put, see alarms.py), and scheduled actions, which are stored only.
+Predictive scaling policies are kept only: a forecast needs days of metrics.
 """
 
 import logging
@@ -13,7 +13,7 @@ import time
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ..core import Sandbox
-from . import alarms, evaluator, metrics
+from . import alarms, evaluator, metrics, schedules
 from .state import Policy, State, Target
 
 log = logging.getLogger("sandbox")
@@ -33,6 +33,8 @@ class Scaler:
     def __init__(self, sandbox: Sandbox, states: dict[str, State]):
         self.sandbox = sandbox
         self.states = states
+        self.looked = sandbox.now()
+        """The sandbox's time of the last look at the schedules."""
 
     # ECS ----------------------------------------------------------------------------------------------------------
 
@@ -100,10 +102,54 @@ class Scaler:
     # Target tracking ------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
+        after, self.looked = self.looked, self.sandbox.now()
         for state in list(self.states.values()):
+            for key, action in list(state.scheduled_actions.items()):
+                target = state.targets.get(key[0])
+                since = state.scheduled_since.get(key, self.looked)
+                if target and schedules.fires(action, since, max(after, since), self.looked):
+                    self.run_action(state, target, action)
             tracking = [policy for policy in list(state.policies.values()) if policy.type == "TargetTrackingScaling"]
             if tracking:
                 self.evaluate(state, tracking)
+
+    def run_action(self, state: State, target: Target, action: dict) -> None:
+        """A scheduled action: new limits, and the service between them at once."""
+        if target.suspended["ScheduledScalingSuspended"]:
+            return
+        limits = action["ScalableTargetAction"]
+        least, most = limits.get("MinCapacity", target.minimum), limits.get("MaxCapacity", target.maximum)
+        words = [f"minimum capacity to {least}"] * ("MinCapacity" in limits)
+        words += [f"maximum capacity to {most}"] * ("MaxCapacity" in limits)
+        what = " and ".join(words)
+        cause = f"scheduled action name {action['ScheduledActionName']} was triggered"
+        activity = state.record(target.resource_id, f"Setting {what}", cause, "InProgress")
+        if least > most:
+            state.end(activity, "Failed", "Maximum capacity cannot be less than minimum capacity.")
+            return
+        target.minimum, target.maximum = least, most
+        state.end(activity, "Successful", f"Successfully set {what}")
+        try:
+            self.clamp(state, target)
+        except (NoService, ClientError, BotoCoreError):
+            log.exception("scheduled action of %s", target.resource_id)
+
+    def step(self, state: State, policy: Policy, alarm_name: str, distance: float, above: bool) -> None:
+        """What a step scaling policy does when an alarm that names it is in state ALARM, and each minute that it is."""
+        target = state.targets.get(policy.resource_id)
+        if target is None:
+            return
+        try:
+            situation = self.situation(target, self.service(state, target))
+        except NoService:
+            return
+        seconds = self.sandbox.minutes(policy.configuration.get("Cooldown", DEFAULT_COOLDOWN) / 60)
+
+        def capacity(current: int) -> int | None:
+            return evaluator.step_capacity(policy.configuration, current, distance, above)
+
+        decision = evaluator.decide_step(situation, policy.name, capacity, seconds, target.cooldown, time.monotonic())
+        self.carry_out(state, target, decision, situation.current, alarm_name)
 
     def evaluate(self, state: State, policies: list[Policy]) -> None:
         """One AWS minute of all target tracking policies of a region."""
@@ -150,7 +196,17 @@ class Scaler:
             service = {"desiredCount": 0, "deployments": []}
             if not any(reading.high == evaluator.ALARM for reading in readings):
                 return
-        situation = evaluator.Situation(
+        situation = self.situation(target, service)
+        decision = evaluator.decide(situation, readings, target.cooldown, time.monotonic())
+        if decision is None:
+            return
+        side = "High" if decision.direction == "out" else "Low"
+        policy = state.policies.get((target.resource_id, decision.policy))
+        if policy is not None:  # else deleted while we looked
+            self.carry_out(state, target, decision, situation.current, policy.alarms.get(side))
+
+    def situation(self, target: Target, service: dict) -> evaluator.Situation:
+        return evaluator.Situation(
             current=service["desiredCount"],
             minimum=target.minimum,
             maximum=target.maximum,
@@ -158,16 +214,15 @@ class Scaler:
             out_suspended=target.suspended["DynamicScalingOutSuspended"],
             in_suspended=target.suspended["DynamicScalingInSuspended"],
         )
-        decision = evaluator.decide(situation, readings, target.cooldown, time.monotonic())
+
+    def carry_out(
+        self, state: State, target: Target, decision: evaluator.Decision | None, current: int, alarm: str | None
+    ) -> None:
         if decision is None:
             return
-        side = "High" if decision.direction == "out" else "Low"
-        policy = state.policies.get((target.resource_id, decision.policy))
-        if policy is None:  # deleted while we looked
-            return
-        cause = f"monitor alarm {policy.alarms.get(side)} in state ALARM triggered policy {policy.name}"
+        cause = f"monitor alarm {alarm} in state ALARM triggered policy {decision.policy}"
         if decision.desired is None:
-            state.record_not_scaled(target.resource_id, cause, _not_scaled(decision.reason, target, situation.current))
+            state.record_not_scaled(target.resource_id, cause, _not_scaled(decision.reason, target, current))
         elif self.set_capacity(state, target, decision.desired, cause):
             target.cooldown = decision.cooldown
 

@@ -67,6 +67,8 @@ class State:
         self.targets: dict[str, Target] = {}
         self.policies: dict[tuple[str, str], Policy] = {}
         self.scheduled_actions: dict[tuple[str, str], dict] = {}
+        self.scheduled_since: dict[tuple[str, str], datetime.datetime] = {}
+        """The sandbox's time when each scheduled action was put."""
         self.activities: deque[dict] = deque(maxlen=ACTIVITIES_KEPT)
         """Newest first, shaped as DescribeScalingActivities returns them."""
         self._awaited: dict[str, tuple[dict, int]] = {}

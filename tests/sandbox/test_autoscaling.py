@@ -408,7 +408,14 @@ def test_scheduled_actions_are_kept(scaled):
     }
     refused("ObjectNotFoundException", one.api.put_scheduled_action, **one.key, **action)
     one.register()
-    refused("ValidationException", one.api.put_scheduled_action, **one.key, **{**action, "Schedule": "every night"})
+    for wrong in (
+        {"Schedule": "every night"},
+        {"Schedule": "cron(0 22 * * * *)"},
+        {"Schedule": "cron(60 22 * * ? *)"},
+        {"Timezone": "Mars/Phobos"},
+        {"ScalableTargetAction": {"MinCapacity": 2, "MaxCapacity": 1}},
+    ):
+        refused("ValidationException", one.api.put_scheduled_action, **one.key, **{**action, **wrong})
     one.api.put_scheduled_action(**one.key, **action, Timezone="Europe/Paris")
     one.api.put_scheduled_action(**one.key, ScheduledActionName="night", ScalableTargetAction={"MaxCapacity": 2})
     [found] = one.api.describe_scheduled_actions(ServiceNamespace="ecs", ScheduledActionNames=["night"])[
@@ -420,6 +427,54 @@ def test_scheduled_actions_are_kept(scaled):
     assert found["ScalableTargetAction"] == {"MaxCapacity": 2}
     one.api.delete_scheduled_action(**one.key, ScheduledActionName="night")
     refused("ObjectNotFoundException", one.api.delete_scheduled_action, **one.key, ScheduledActionName="night")
+
+
+def test_step_and_predictive_policies_are_kept(scaled):
+    one = scaled()
+    one.register()
+    steps = {
+        "AdjustmentType": "PercentChangeInCapacity",
+        "StepAdjustments": [
+            {"MetricIntervalLowerBound": 0.0, "MetricIntervalUpperBound": 10.0, "ScalingAdjustment": 10},
+            {"MetricIntervalLowerBound": 10.0, "ScalingAdjustment": 30},
+        ],
+        "MinAdjustmentMagnitude": 2,
+        "Cooldown": 60,
+        "MetricAggregationType": "Maximum",
+    }
+    put = {"PolicyName": "step", "PolicyType": "StepScaling", "StepScalingPolicyConfiguration": steps}
+    one.api.put_scaling_policy(**one.key, **put)
+    gap, bounded, twice = (
+        [{"MetricIntervalLowerBound": 0, "MetricIntervalUpperBound": 1, "ScalingAdjustment": 1}, last]
+        for last in (
+            {"MetricIntervalLowerBound": 2, "ScalingAdjustment": 2},
+            {"MetricIntervalLowerBound": 1, "MetricIntervalUpperBound": 2, "ScalingAdjustment": 2},
+            {"MetricIntervalLowerBound": 0, "ScalingAdjustment": 2},
+        )
+    )
+    for wrong in (gap, bounded, twice):
+        configuration = {**steps, "StepAdjustments": wrong}
+        refused(
+            "ValidationException",
+            one.api.put_scaling_policy,
+            **one.key,
+            **{**put, "StepScalingPolicyConfiguration": configuration},
+        )
+    pair = {"PredefinedMetricType": "ECSServiceCPUUtilization"}
+    forecast = {
+        "MetricSpecifications": [{"TargetValue": 40.0, "PredefinedMetricPairSpecification": pair}],
+        "Mode": "ForecastOnly",
+    }
+    put = {"PolicyName": "forecast", "PolicyType": "PredictiveScaling"}
+    one.api.put_scaling_policy(**one.key, **put, PredictiveScalingPolicyConfiguration=forecast)
+    wrong = {**forecast, "MaxCapacityBreachBehavior": "IncreaseMaxCapacity"}
+    refused(
+        "ValidationException", one.api.put_scaling_policy, **one.key, **put, PredictiveScalingPolicyConfiguration=wrong
+    )
+    found = {policy["PolicyName"]: policy for policy in one.policies(ResourceId=one.resource)}
+    assert found["step"]["StepScalingPolicyConfiguration"] == steps
+    assert found["forecast"]["PredictiveScalingPolicyConfiguration"] == forecast
+    assert [found[name]["Alarms"] for name in ("step", "forecast")] == [[], []]
 
 
 # The evaluator acts ---------------------------------------------------------------------------------------------------
@@ -578,6 +633,63 @@ def test_metric_math_scales(scaled):
     one.track("math", 10.0, {"CustomizedMetricSpecification": {"Metrics": queries}})
     one.feed(60.0)
     one.keep(lambda: one.desired() == 3, 60.0)  # 60 / 2 is three times the target
+
+
+def test_a_step_policy_scales_when_its_alarm_rings_and_as_far_as_its_step_says(scaled):
+    one = scaled(desired=1)
+    one.register(1, 9)
+    steps = [
+        {"MetricIntervalLowerBound": 0, "MetricIntervalUpperBound": 100, "ScalingAdjustment": 1},
+        {"MetricIntervalLowerBound": 100, "ScalingAdjustment": 3},
+    ]
+    policy = one.api.put_scaling_policy(
+        **one.key,
+        PolicyName="step",
+        PolicyType="StepScaling",
+        StepScalingPolicyConfiguration={
+            "AdjustmentType": "ChangeInCapacity",
+            "StepAdjustments": steps,
+            "Cooldown": 86400,
+        },
+    )["PolicyARN"]
+    metric = one.custom()["CustomizedMetricSpecification"]
+    alarm = {
+        "AlarmName": one.name,
+        **{key: metric[key] for key in ("Namespace", "MetricName", "Dimensions", "Statistic")},
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 50.0,
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+    }
+    one.cloudwatch.put_metric_alarm(**alarm, AlarmActions=[policy], ActionsEnabled=False)
+    one.keep(lambda: one.cloudwatch.describe_alarms(AlarmNames=[one.name], StateValue="ALARM")["MetricAlarms"], 200.0)
+    ticks(one, 2)
+    assert one.desired() == 1
+    one.cloudwatch.put_metric_alarm(**alarm, AlarmActions=[policy])
+    one.keep(lambda: one.desired() == 4, 200.0)
+    assert one.activities()[0]["Cause"] == f"monitor alarm {one.name} in state ALARM triggered policy step"
+    one.feed(200.0)
+    ticks(one, 2)
+    assert one.desired() == 4  # of the three tasks that the step asks for, all are under way
+    one.cloudwatch.delete_alarms(AlarmNames=[one.name])
+
+
+def test_scheduled_actions_set_the_limits_when_their_time_has_come(scaled):
+    one = scaled(desired=2)
+    one.register(1, 5, SuspendedState={"ScheduledScalingSuspended": True})
+    every_minute = {"ScheduledActionName": "out", "Schedule": "cron(* * * * ? *)", "Timezone": "Europe/Berlin"}
+    one.api.put_scheduled_action(**one.key, **every_minute, ScalableTargetAction={"MinCapacity": 3})
+    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    over = {"ScheduledActionName": "over", "Schedule": "rate(1 minute)", "EndTime": past}
+    one.api.put_scheduled_action(**one.key, **over, ScalableTargetAction={"MinCapacity": 5})
+    ticks(one, 3)
+    assert (one.target()["MinCapacity"], one.desired()) == (1, 2)
+    one.api.register_scalable_target(**one.key, SuspendedState={"ScheduledScalingSuspended": False})
+    until(lambda: one.desired() == 3)
+    assert (one.target()["MinCapacity"], one.target()["MaxCapacity"]) == (3, 5)
+    cause = "scheduled action name out was triggered"
+    activity = next(activity for activity in one.activities() if activity["Cause"] == cause)
+    assert activity["StatusMessage"] == "Successfully set minimum capacity to 3"
 
 
 def test_a_task_that_burns_cpu_is_joined_by_others(scaled):

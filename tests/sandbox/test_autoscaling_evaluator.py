@@ -1,5 +1,6 @@
 """What auto scaling decides, on generated situations."""
 
+import datetime
 import math
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sandbox.autoscaling import evaluator as ev
-from sandbox.autoscaling import metrics
+from sandbox.autoscaling import metrics, schedules
 from sandbox.autoscaling.evaluator import (
     ALARM,
     INSUFFICIENT_DATA,
@@ -274,3 +275,97 @@ def test_the_evaluator_needs_what_the_alarms_say():
     assert SIDES["Low"][1] == ev.PERIODS_LOW == 15
     assert threshold(70.0, "High") == 70.0
     assert threshold(70.0, "Low") == 63.0
+
+
+# Step scaling and schedules -------------------------------------------------------------------------------------------
+
+STEPS = [
+    {"MetricIntervalUpperBound": -10, "ScalingAdjustment": -30},
+    {"MetricIntervalLowerBound": -10, "MetricIntervalUpperBound": 0, "ScalingAdjustment": -10},
+    {"MetricIntervalLowerBound": 0, "MetricIntervalUpperBound": 10, "ScalingAdjustment": 10},
+    {"MetricIntervalLowerBound": 10, "ScalingAdjustment": 30},
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "distance", "above", "more", "expected"),
+    [
+        ("PercentChangeInCapacity", 0, True, {}, 11),
+        ("PercentChangeInCapacity", 10, True, {}, 13),
+        ("PercentChangeInCapacity", 10, True, {"MinAdjustmentMagnitude": 5}, 15),
+        ("PercentChangeInCapacity", 0, False, {}, 9),
+        ("PercentChangeInCapacity", -10, False, {}, 7),
+        ("ChangeInCapacity", 9, True, {}, 20),
+        ("ChangeInCapacity", -11, False, {}, 0),
+        ("ExactCapacity", 50, True, {}, 30),
+    ],
+)
+def test_the_step_that_is_taken_and_what_it_makes_of_ten_tasks(kind, distance, above, more, expected):
+    configuration = {"AdjustmentType": kind, "StepAdjustments": STEPS, **more}
+    assert ev.step_capacity(configuration, 10, distance, above) == expected
+
+
+def test_less_than_one_task_is_one_and_no_step_is_none():
+    configuration = {"AdjustmentType": "PercentChangeInCapacity", "StepAdjustments": STEPS[2:]}
+    assert ev.step_capacity(configuration, 1, 5, True) == 2
+    assert ev.step_capacity(configuration, 1, -5, True) is None
+
+
+def test_a_larger_step_passes_the_cooldown_of_a_smaller_one():
+    situation = Situation(current=4, minimum=1, maximum=20)
+    first = ev.decide_step(situation, "p", lambda n: n + 2, 300, Cooldown(), 0)
+    assert first.desired == 6
+    later = Situation(current=6, minimum=1, maximum=20)
+    assert ev.decide_step(later, "p", lambda n: n + 2, 300, first.cooldown, 60) is None
+    # of the five that it asks for, the two of the first are there already
+    assert ev.decide_step(later, "p", lambda n: n + 5, 300, first.cooldown, 60).desired == 9
+    assert ev.decide_step(later, "p", lambda n: n + 2, 300, first.cooldown, 301).desired == 8
+
+
+def test_scale_in_by_steps_waits_for_cooldown_and_deployment():
+    situation = Situation(current=4, minimum=3, maximum=20)
+    first = ev.decide_step(situation, "p", lambda n: n - 2, 300, Cooldown(), 0)
+    assert first.desired == 3
+    assert ev.decide_step(situation, "p", lambda n: n - 1, 300, first.cooldown, 299) is None
+    deploying = Situation(current=4, minimum=3, maximum=20, deploying=True)
+    assert ev.decide_step(deploying, "p", lambda n: n - 1, 300, Cooldown(), 0) is None
+    least = Situation(current=3, minimum=3, maximum=20)
+    assert ev.decide_step(least, "p", lambda n: n - 1, 300, Cooldown(), 0).reason == ("AlreadyAtMinCapacity")
+
+
+def at(text):
+    return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "moment", "fires"),
+    [
+        ("cron(0 20 ? * MON-FRI *)", "2026-11-25T20:00", True),
+        ("cron(0 20 ? * MON-FRI *)", "2026-11-28T20:00", False),
+        ("cron(0/15 9-17 L * ? 2026/2)", "2026-11-30T09:45", True),
+        ("cron(0 9 ? 11 4#4 *)", "2026-11-25T09:00", True),
+        ("cron(0 9 1W 8 ? *)", "2026-08-03T09:00", True),
+        ("cron(0 9 ? * 6L *)", "2026-11-27T09:00", True),
+        ("cron(0 9 ? * 6L *)", "2026-11-20T09:00", False),
+        ("cron(5,10 * * JAN,NOV ? *)", "2026-11-27T00:10", True),
+        ("at(2026-11-27T09:00:00)", "2026-11-27T09:00", True),
+        ("at(2026-11-27T09:00:00)", "2026-11-27T09:01", False),
+        ("rate(5 minutes)", "2026-11-25T00:05", True),
+        ("rate(5 minutes)", "2026-11-25T00:00", False),
+        ("rate(5 minutes)", "2026-11-25T00:07", False),
+    ],
+)
+def test_when_a_schedule_fires(schedule, moment, fires):
+    until = at(moment)
+    minute = datetime.timedelta(minutes=1)
+    assert schedules.fires({"Schedule": schedule}, at("2026-11-25"), until - minute, until) is fires
+
+
+def test_time_zone_start_and_end_of_a_schedule():
+    berlin = {"Schedule": "cron(0 20 * * ? *)", "Timezone": "Europe/Berlin"}
+    day = (at("2026-11-25"), at("2026-11-25T18:59"), at("2026-11-25T19:00"))
+    assert schedules.fires(berlin, *day)
+    assert not schedules.fires({**berlin, "EndTime": at("2026-11-25T18:00")}, *day)
+    assert not schedules.fires({**berlin, "StartTime": at("2026-11-25T19:01")}, *day)
+    assert schedules.fires({**berlin, "StartTime": at("2026-11-25T19:00")}, *day)
+    assert schedules.fires({"Schedule": "rate(1 day)", "StartTime": at("2026-11-25T19:00")}, *day)
