@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from . import awscli, lock
+from . import awscli, faults, lock
 from .core import REGION, REPOSITORY, SandboxError, redis_server
 from .processes import reap, start_time
 
@@ -55,6 +55,7 @@ def parse() -> argparse.Namespace:
                          help="port on 127.0.0.1, 0 takes a free one (SANDBOX_PORT; %(default)s)")  # fmt: skip
         sub.add_argument("--time-scale", type=float, default=number("SANDBOX_TIME_SCALE", 1.0, float),
                          help="AWS minutes per minute (SANDBOX_TIME_SCALE; %(default)s)")  # fmt: skip
+        faults.add_options(sub)
     command(down, "stop it and everything that it started")
     command(status, "what runs").add_argument("--json", action="store_true", help="for programs")
     command(env, 'shell variables that point AWS tools at it: eval "$(python -m sandbox env)"')
@@ -66,6 +67,10 @@ def parse() -> argparse.Namespace:
         parser.error("--time-scale (SANDBOX_TIME_SCALE) must be greater than 0, and finite")
     if not 0 <= getattr(arguments, "port", 0) <= 65535:
         parser.error("--port (SANDBOX_PORT) must be 0 to 65535")
+    try:
+        faults.Faults(faults.settings(arguments))
+    except (ValueError, KeyError, OSError) as error:
+        parser.error(f"faults: {error}")
     return arguments
 
 
@@ -136,6 +141,7 @@ def start(arguments, held) -> None:
         signal.signal(number, lambda number, _: signals.append(number))
     started = time.monotonic()
     serve = ["serve", "--home", home, "--port", arguments.port, "--time-scale", arguments.time_scale]
+    serve += faults.options(faults.settings(arguments))
     with log.open("w") as output:
         daemon = subprocess.Popen(
             [sys.executable, "-m", "sandbox", *map(str, serve), "--lock", str(held.fileno())],
@@ -195,7 +201,7 @@ def serve(arguments) -> None:
     lock.sign(held)
     from . import server
 
-    server.serve(arguments.home, arguments.port, arguments.time_scale)
+    server.serve(arguments.home, arguments.port, arguments.time_scale, faults.settings(arguments))
 
 
 def down(arguments) -> None:
@@ -230,6 +236,8 @@ def status(arguments) -> int:
         print(json.dumps({"running": True, **answer}, indent=2))
         return 0
     print(f"{answer['endpoint']}  pid {answer['pid']}  {answer['memory_mb']} MB  {answer['processes']} processes")
+    if "faults" in answer:
+        print(f"faults         {faults.line(answer['faults'])}")
     for row in answer["redis"]:
         print(f"redis          {row['name']}: {row['status']}, {row['nodes']} nodes, {row['endpoint']}")
     for row in answer["services"]:

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 HELPER = [sys.executable, "-I", "-S", __file__]
@@ -78,6 +79,7 @@ class Processes:
         self.registry = home / "processes"
         self.registry.mkdir(parents=True, exist_ok=True)
         self._live: dict[int, subprocess.Popen] = {}
+        self._lasting: set[int] = set()
         self._watchdog: subprocess.Popen | None = None
 
     def watch(self) -> None:
@@ -90,10 +92,12 @@ class Processes:
             cwd="/",
         )
 
-    def start(self, argv, *, env: dict[str, str], cwd, stdout, hostname: str | None = None) -> subprocess.Popen:
+    def start(self, argv, *, env: dict[str, str], cwd, stdout, hostname: str | None = None,
+              pass_fds: Sequence[int] = (), lasting: bool = False) -> subprocess.Popen:  # fmt: skip
         """Start `argv` (argv[0] is looked up in env's PATH) in a session of its own.
 
-        With `hostname` it also gets a UTS namespace of its own where the system allows that.
+        With `hostname` it also gets a UTS namespace of its own where the system allows that. One that is `lasting`
+        is part of the sandbox rather than of what runs in it: `stop_all` and `live` pass it over.
         `env` is the whole environment; stdin is empty; stderr goes where stdout goes. A program that cannot be
         executed ends with 127 (not found) or 126, as in a shell, with one sentence on stdout.
         """
@@ -106,8 +110,11 @@ class Processes:
             stdout=stdout,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
         self._live[popen.pid] = popen
+        if lasting:
+            self._lasting.add(popen.pid)
         return popen
 
     def kill_group(self, popen: subprocess.Popen, sig: int) -> None:
@@ -124,11 +131,11 @@ class Processes:
 
     def live(self) -> list[int]:
         """Pids of all main processes that `ended` was not called for."""
-        return sorted(self._live)
+        return sorted(set(self._live) - self._lasting)
 
     def stop_all(self, grace: float = 3.0) -> None:
         """SIGTERM to all, SIGKILL after `grace` seconds."""
-        popens = list(self._live.values())
+        popens = [popen for pid, popen in list(self._live.items()) if pid not in self._lasting]
         for popen in popens:
             self.kill_group(popen, signal.SIGTERM)
         deadline = time.monotonic() + grace
@@ -141,6 +148,7 @@ class Processes:
 
     def close(self) -> None:
         """Stop everything, the watchdog last."""
+        self._lasting.clear()
         self.stop_all()
         if self._watchdog:
             self._watchdog.stdin.close()

@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+from . import faults
 from .core import ACCOUNT_ID, OWN_AGENT, REGION, Sandbox, SandboxError
 from .processes import reap, start_time
 
@@ -25,16 +26,19 @@ XML_SERVICES = {"s3", "s3control", "route53", "cloudfront"}
 """REST services that answer in XML; what speaks neither XML nor the query protocol is answered in JSON."""
 
 
-def serve(home: Path, port: int, time_scale: float) -> None:
+def serve(home: Path, port: int, time_scale: float, given_faults: dict) -> None:
     """Run the daemon in the foreground until SIGTERM or SIGINT; the caller holds the folder's lock.
 
-    home/endpoint and home/pid ("<pid> <boot id> <start time>") are there while requests are answered.
+    home/endpoint and home/pid ("<pid> <boot id> <start time>") are there while requests are answered. With faults,
+    clients reach it through the proxy at home/endpoint, and its own tasks directly.
     """
     gc.disable()  # until all is loaded: the collector would walk moto's tables again and again
     reap(home / "processes")
     isolate(home)
-    listening = bind(port)
-    sandbox = Sandbox(home, f"http://127.0.0.1:{listening.getsockname()[1]}", time_scale)
+    public = bind(port)
+    listening = bind(0) if given_faults else public
+    endpoint, own = (f"http://127.0.0.1:{one.getsockname()[1]}" for one in (public, listening))
+    sandbox = Sandbox(home, own, time_scale)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -44,12 +48,14 @@ def serve(home: Path, port: int, time_scale: float) -> None:
     server = make_server(listening, application)
     threading.Thread(target=server.serve_forever, name="server", daemon=True).start()
     sandbox.start()
+    if given_faults:
+        faults.start(sandbox, public, given_faults)
     gc.collect()
     gc.freeze()
     gc.enable()
-    (home / "endpoint").write_text(sandbox.endpoint)
+    (home / "endpoint").write_text(endpoint)
     (home / "pid").write_text(f"{os.getpid()} {start_time(os.getpid())}")
-    log.info("ready at %s, time scale %g, %.1f s of CPU", sandbox.endpoint, time_scale, time.process_time())
+    log.info("ready at %s, time scale %g, %.1f s of CPU", endpoint, time_scale, time.process_time())
 
     stop.wait()
     log.info("stopping")

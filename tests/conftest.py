@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import boto3
@@ -30,17 +31,21 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 class RunningSandbox:
-    """.home, .endpoint (http://127.0.0.1:PORT), .time_scale, .env (a whole environment for programs that use it)."""
+    """.home, .endpoint (http://127.0.0.1:PORT), .time_scale, .env (a whole environment for programs that use it).
 
-    def __init__(self, home: Path, time_scale: float = 1.0, port: int = 0):
-        self.home, self.time_scale = home, time_scale
+    With fault options, .endpoint and .env lead through the faults, and .daemon and the clients past them.
+    """
+
+    def __init__(self, home: Path, time_scale: float = 1.0, port: int = 0, options: tuple[str, ...] = ()):
+        self.home, self.time_scale, self.options = home, time_scale, options
         self.up(port)
 
     def up(self, port: int = 0) -> None:
         """Start it, again too: what it answers with, endpoint and clients, is then new."""
         self._clients: dict = {}
-        self.run("up", "--port", str(port), "--time-scale", str(self.time_scale))
+        self.run("up", "--port", str(port), "--time-scale", str(self.time_scale), *self.options)
         self.endpoint = (self.home / "endpoint").read_text()
+        self.daemon = self.status()["daemon"] if self.options else self.endpoint
         shell = subprocess.run(
             ["sh", "-c", 'eval "$("$0" -m sandbox env)"; exec env -0', sys.executable],
             env={**os.environ, "SANDBOX_HOME": str(self.home)},
@@ -57,7 +62,7 @@ class RunningSandbox:
             self._clients[service, region] = boto3.client(
                 service,
                 region_name=region,
-                endpoint_url=self.endpoint,
+                endpoint_url=self.daemon,
                 aws_access_key_id="sandbox",
                 aws_secret_access_key="sandbox",
                 config=Config(proxies={}, retries={"total_max_attempts": 1}),
@@ -76,6 +81,17 @@ class RunningSandbox:
             timeout=120,
         )
 
+    def ask(self, path: str, method: str = "GET", body: object = None) -> dict:
+        """What the sandbox's own `/_sandbox/PATH` answers."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.endpoint}/_sandbox/{path}", data=data, method=method)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def faults(self, **settings) -> dict:
+        """From now on calls meet these faults and no others."""
+        return self.ask("faults", "PUT", settings)
+
     def status(self) -> dict:
         return json.loads(self.run("status", "--json", check=False).stdout)
 
@@ -85,11 +101,11 @@ class RunningSandbox:
 
 @pytest.fixture(scope="session")
 def start_sandbox(tmp_path_factory):
-    """start_sandbox(time_scale=1.0) -> RunningSandbox, stopped at the end of the session at the latest."""
+    """start_sandbox(time_scale=1.0, *options of `up`) -> RunningSandbox, stopped with the session at the latest."""
     started: list[RunningSandbox] = []
 
-    def start(time_scale: float = 1.0) -> RunningSandbox:
-        started.append(RunningSandbox(tmp_path_factory.mktemp("sandbox"), time_scale))
+    def start(time_scale: float = 1.0, *options: str) -> RunningSandbox:
+        started.append(RunningSandbox(tmp_path_factory.mktemp("sandbox"), time_scale, options=options))
         return started[-1]
 
     yield start
