@@ -42,6 +42,7 @@ options:
 _COLLECTION = "nexus_learn.aws."
 # has no plan
 _CHECKS = {f"{_COLLECTION}validate"}
+_PLAN = f"{_COLLECTION}plan"
 # a playbook's word to this callback: set_stats with data: {nexus_learn_plan: {view: cost, assumed: {...}}}
 _STAT = "nexus_learn_plan"
 
@@ -90,6 +91,21 @@ class CallbackModule(CallbackBase):
         task = result.task
         action = task.resolved_action or task.action
         if not action.startswith(_COLLECTION) or action in _CHECKS:
+            return
+        if action == _PLAN and outcome == plan_report.OK:
+            # the tasks that it foresees say it themselves, unless the play ends because there is nothing to do
+            for step in result.result["steps"] if result.result["unchanged"] else []:
+                role, _, name = step["task"].rpartition(" : ")
+                self._entries.append(
+                    plan_report.entry(
+                        task=name,
+                        role=role,
+                        host=result.host.get_name(),
+                        check_mode=bool(task.check_mode),
+                        outcome=outcome,
+                        result=step,
+                    )
+                )
             return
         role = task._role.get_name() if task._role else ""
         where = {

@@ -15,17 +15,46 @@ try:
     import botocore.config
     import botocore.exceptions
     import botocore.loaders
+    import botocore.retries.standard
     import botocore.session
 except ImportError:  # reported by require_sdk(), with the name of what to install
     boto3 = None
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import _aws_connection_info
-from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Failed, Say
+from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import AnswerLost, Failed, Say
 
 # Adaptive mode backs off on throttling and on 5xx and slows the client down as a whole.
 # https://docs.aws.amazon.com/boto3/latest/guide/retries.html
 _RETRIES = {"mode": "adaptive", "max_attempts": 10}
+# Seconds without a byte of an answer. AWS's control planes answer within a few; one that takes longer costs no more
+# than another read, or another look at what there is (``WriteUnanswered``).
+_READ_TIMEOUT = 10
 _LOADER = botocore.loaders.create_loader() if boto3 else None
+
+READS = ("Describe", "Get", "List", "BatchGet", "Head", "Lookup", "Search", "Simulate", "Select", "Assume")
+
+
+class WriteUnanswered(AnswerLost, botocore.exceptions.BotoCoreError if boto3 else Exception):
+    """See ``AnswerLost``. For those who do not look again it is one of botocore's errors."""
+
+    fmt = "The answer to {operation} was lost ({reason}): it may have been carried out, or not"
+
+
+def _never_twice(operation: Any, response: Any = None, caught_exception: Any = None, **_: Any) -> None:
+    """A handler before botocore's own retries: raise for a write that may have been carried out already.
+
+    Reads, and writes that were throttled or for which there was no connection, are left to botocore.
+    """
+    if operation.name.startswith(READS):
+        return
+    if caught_exception is not None:
+        if not isinstance(caught_exception, botocore.exceptions.ConnectionError):
+            raise WriteUnanswered(operation=operation.name, reason=caught_exception) from caught_exception
+    elif response is not None and response[0].status_code >= 500:
+        error = response[1].get("Error", {})
+        if error.get("Code") not in botocore.retries.standard.ThrottledRetryableChecker._THROTTLED_ERROR_CODES:
+            reason = f"{response[0].status_code} {error.get('Code', '')}: {error.get('Message', '')}"
+            raise WriteUnanswered(operation=operation.name, reason=reason)
 
 
 def preload(services: Iterable[str]) -> None:
@@ -78,6 +107,7 @@ class Aws:
             retries=_RETRIES,
             max_pool_connections=20,
             connect_timeout=10,
+            read_timeout=_READ_TIMEOUT,
             # tells this collection's calls from others in CloudTrail
             user_agent_extra="nexus_learn.aws",
         )
@@ -100,6 +130,8 @@ class Aws:
                 # botocore makes the error classes on first use, without a lock: two threads that fail at once would
                 # each get their own, and `except client.exceptions.X` would catch only one of them.
                 _ = client.exceptions
+                name = client.meta.service_model.service_id.hyphenize()
+                client.meta.events.register_first(f"needs-retry.{name}", _never_twice)
                 self._clients[service] = client
             return self._clients[service]
 
@@ -183,6 +215,8 @@ def explain(error: Exception) -> str:
         return f"{text}. Set AWS_PROFILE to a profile that `aws configure list-profiles` shows."
     if isinstance(error, botocore.exceptions.NoRegionError):
         return "There is no AWS region. Set aws_region in the inventory's group_vars."
+    if isinstance(error, AnswerLost):
+        return f"{text}. Run the same command again: it looks what is there, and goes on from that."
     if isinstance(error, (botocore.exceptions.EndpointConnectionError, botocore.exceptions.ConnectTimeoutError)):
         if endpoint:
             return (

@@ -14,7 +14,8 @@ An *aggregate* is a Python module of this package (``cloudwatch_log_groups``, ``
     What is to be done, field by field. Pure: of ``aws`` it uses only ``account_id``, ``region`` and ``partition``.
     Raises ``Refused`` for what must not be done.
 ``apply(aws, params, current, changes, say)``
-    Carry out exactly these changes. Safe to run again after a crash at any point.
+    Carry out exactly these changes. Safe to run again after a crash at any point, and run again from ``describe`` on
+    when the answer to a write is lost (``AnswerLost``): whether it was carried out, only AWS can tell.
 ``wait(aws, params, say)``
     Return when everything of the list is as it should be; raise ``Failed`` with the reason when it will not be.
 ``settled(params, current) -> bool`` (only where ``wait`` asks AWS)
@@ -34,6 +35,7 @@ An *aggregate* is a Python module of this package (``cloudwatch_log_groups``, ``
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -56,6 +58,16 @@ class Refused(Exception):
 
 class Failed(Exception):
     """AWS accepted the change, and it did not come true (a rollout that rolled back, a wait that ran out)."""
+
+
+class AnswerLost(Exception):
+    """A write was sent, and its answer did not come: it was carried out, or not, or will be."""
+
+
+# A write whose answer is lost is not sent again: a second CreateVpc would make a second VPC. This often in a row
+# without getting on, it is given up. The first pause is for AWS to show what it has just made, the later ones for AWS
+# to recover. https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
+_LOST_ANSWERS, _LONGEST_PAUSE = 5, 16.0
 
 
 class Exact(dict):
@@ -232,9 +244,7 @@ def run(aggregate: Any, aws: Any, params: Mapping[str, Any], *, check_mode: bool
     """
     if hasattr(aggregate, "expand"):
         params = aggregate.expand(aws, params)
-    current = aggregate.describe(aws, params)
-    if hasattr(aggregate, "settle") and aggregate.settle(aws, params, current, say):
-        current = aggregate.describe(aws, params)
+    current = _described(aggregate, aws, params, say)
     if params.get("state") == GATHERED:
         return {
             "changed": False,
@@ -255,7 +265,7 @@ def run(aggregate: Any, aws: Any, params: Mapping[str, Any], *, check_mode: bool
     if not check_mode:
         try:
             if changes:
-                aggregate.apply(aws, params, current, changes, say)
+                _apply(aggregate, aws, params, current, changes, say)
             if not settled:
                 aggregate.wait(aws, params, say)
             if changes:
@@ -288,6 +298,32 @@ def _billed(
     elif params.get("state") != GATHERED:
         after = aggregate.billed(aws, params, current, True)
     return {"region": aws.region, "before": before, "after": after}
+
+
+def _described(aggregate: Any, aws: Any, params: Mapping[str, Any], say: Say) -> Any:
+    current = aggregate.describe(aws, params)
+    if hasattr(aggregate, "settle") and aggregate.settle(aws, params, current, say):
+        current = aggregate.describe(aws, params)
+    return current
+
+
+def _apply(aggregate: Any, aws: Any, params: Mapping[str, Any], current: Any, changes: list[Change], say: Say) -> None:
+    """Carry out the plan; each time that the answer to a write is lost, look what is there and what is left to do."""
+    lost = 0
+    while changes:
+        try:
+            aggregate.apply(aws, params, current, changes, say)
+            return
+        except AnswerLost as error:
+            failure = error
+        say(f"{failure}; looking what is there")
+        time.sleep(min(2.0**lost, _LONGEST_PAUSE))
+        current = _described(aggregate, aws, params, say)
+        left = [change for change in aggregate.plan(aws, params, current) if change.action != LEAVE]
+        lost = lost + 1 if left == changes else 0
+        if lost == _LOST_ANSWERS:
+            raise failure
+        changes = left
 
 
 def diff(changes: Iterable[Change]) -> dict[str, Any]:
