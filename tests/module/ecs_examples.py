@@ -14,11 +14,11 @@ EXECUTION_ROLE = "arn:aws:iam::123456789012:role/execution"
 class Stack:
     """A cluster of its own with the network that tasks need. ``.cluster .subnets .security_groups .log_group``"""
 
-    def __init__(self, sandbox):
+    def __init__(self, sandbox, name: str = ""):
         self.ecs = sandbox.client("ecs")
         self.logs = sandbox.client("logs")
         ec2 = sandbox.client("ec2")
-        name = uuid.uuid4().hex[:8]
+        name = name or uuid.uuid4().hex[:8]
         self.cluster = f"c-{name}"
         self.ecs.create_cluster(clusterName=self.cluster, capacityProviders=["FARGATE", "FARGATE_SPOT"])
         self.subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]]
