@@ -10,20 +10,25 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws
 from ansible_collections.nexus_learn.aws.plugins.module_utils.doors import enter, full_spec
+from ansible_collections.nexus_learn.aws.plugins.plugin_utils.inventory import checked
 from ansible_collections.nexus_learn.aws.plugins.plugin_utils.play import Unforeseeable, following
 
 
 class ActionModule(ActionBase):
-    """Plan all that the rest of the play does, in one process. Works on the controller only."""
+    """Check the inventory, then plan all that the rest of the play does, in one process, on the controller."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
-        outputs = self._task.args.pop("outputs", None)
+        outputs, roles = self._task.args.pop("outputs", None), self._task.args.pop("roles", [])
+        values, wrong = checked(self._templar, self._loader, task_vars, roles)
+        if wrong:
+            return {**result, "failed": True, "msg": "Nothing was touched. " + " ".join(wrong), "errors": wrong}
         foreseen: dict[str, Any] = {"unchanged": False, "steps": [], "outputs": None}
-        play = following(self._task, task_vars, self._templar)
+        # evaluated once instead of wherever they are used
+        play = following(self._task, {**task_vars, **values}, self._templar)
         try:
             aws = Aws(self._task.args)
             task, templar = next(play)

@@ -36,6 +36,9 @@ class Shelf:
 
     def wait(self, _aws, _params, _say): ...
 
+    def resources(self, _aws, _params, _current):
+        return ["a", "b", "c"]
+
     def output(self, _aws, _params, current):
         return {"there": current}
 
