@@ -58,6 +58,13 @@ _COLOURS = {
 }
 
 
+def _outcome(one: dict[str, Any]) -> str:
+    """Of one round of a loop."""
+    if one.get("failed") or one.get("unreachable"):
+        return plan_report.FAILED
+    return plan_report.SKIPPED if one.get("skipped") else plan_report.OK
+
+
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -67,6 +74,8 @@ class CallbackModule(CallbackBase):
     def __init__(self):
         super().__init__()
         self._entries: list[dict[str, Any]] = []
+        # by nexus_learn.aws.plan, of the tasks after it
+        self._foreseen: list[dict[str, Any]] = []
         self._playbook = ""
         self._started = datetime.now(UTC)
 
@@ -92,59 +101,54 @@ class CallbackModule(CallbackBase):
         action = task.resolved_action or task.action
         if not action.startswith(_COLLECTION) or action in _CHECKS:
             return
-        if action == _PLAN and outcome == plan_report.OK:
-            # the tasks that it foresees say it themselves, unless the play ends because there is nothing to do
-            for step in result.result["steps"] if result.result["unchanged"] else []:
-                role, _, name = step["task"].rpartition(" : ")
-                self._entries.append(
-                    plan_report.entry(
-                        task=name,
-                        role=role,
-                        host=result.host.get_name(),
-                        check_mode=bool(task.check_mode),
-                        outcome=outcome,
-                        result=step,
-                    )
-                )
-            return
-        role = task._role.get_name() if task._role else ""
-        where = {
-            "task": task.get_name().removeprefix(f"{role} : "),
-            "role": role,
-            "host": result.host.get_name(),
-            "check_mode": bool(task.check_mode),
-        }
         rounds = result.result.get("results") if task.loop is not None else None
-        for one in rounds or [result.result]:
-            its_outcome = outcome
-            if rounds:
-                its_outcome = plan_report.OK
-                if one.get("failed") or one.get("unreachable"):
-                    its_outcome = plan_report.FAILED
-                elif one.get("skipped"):
-                    its_outcome = plan_report.SKIPPED
-            self._entries.append(plan_report.entry(**where, outcome=its_outcome, result=one))
+        if action == _PLAN and outcome == plan_report.OK:
+            steps = [self._entry(result, outcome, step["task"], step) for step in result.result["steps"]]
+            # the tasks say it themselves, unless the play ends because there is nothing to do
+            (self._entries if result.result["unchanged"] else self._foreseen).extend(steps)
+        elif rounds:
+            for one in rounds:
+                self._add_one(result, _outcome(one), one)
+        else:
+            self._add_one(result, outcome, result.result)
+
+    def _add_one(self, result, outcome: str, one: dict[str, Any]) -> None:
+        # not every module of the collection makes a plan
+        if outcome != plan_report.OK or "changes" in one or "censored" in one:
+            self._entries.append(self._entry(result, outcome, result.task.get_name(), one))
+
+    def _entry(self, result, outcome: str, title: str, one: dict[str, Any]) -> dict[str, Any]:
+        role, _, name = title.rpartition(" : ")
+        check_mode = bool(result.task.check_mode)
+        return plan_report.entry(
+            task=name, role=role, host=result.host.get_name(), check_mode=check_mode, outcome=outcome, result=one
+        )
 
     def v2_playbook_on_stats(self, stats):
-        wish = stats.custom.get("_run", {}).get(_STAT, {})
         if not any(item["outcome"] != plan_report.SKIPPED for item in self._entries):
             return
-        report = plan_report.summary(
-            self._entries,
-            playbook=self._playbook,
-            started=self._started,
-            finished=datetime.now(UTC),
-            stopped=[*stats.failures, *stats.dark],
-            assumed=wish.get("assumed"),
-        )
+        wish = stats.custom.get("_run", {}).get(_STAT, {})
+        report = self.report(stats, wish.get("assumed"))
         if wish.get("view") == "cost" and report["complete"]:
             lines = plan_report.cost_lines(report["cost"])
         else:
-            lines = plan_report.text(report)
+            lines = plan_report.text(report) if plan_report.has_news(report) else []
         for style, line in lines:
             self._display.display(line, color=getattr(C, _COLOURS[style]) if style in _COLOURS else None)
         if self.get_option("path"):
             self._write(report)
+
+    def report(self, stats, assumed=None) -> dict[str, Any]:
+        """What ``plan_report.summary`` says of the run up to now."""
+        return plan_report.summary(
+            self._entries,
+            foreseen=self._foreseen,
+            playbook=self._playbook,
+            started=self._started,
+            finished=datetime.now(UTC),
+            stopped=[*stats.failures, *stats.dark],
+            assumed=assumed,
+        )
 
     def _write(self, report: dict[str, Any]) -> None:
         path = Path(self.get_option("path"))

@@ -18,7 +18,8 @@ warnings           sentences; among them what is left alone because somebody els
 failures           ``task``, ``role``, ``host``, ``msg``, ``refused`` (nothing of it was touched), ``error_code``,
                    ``went_on`` (it was rescued or ignored), ``planned`` (changes of which nobody knows how many were
                    made; null when it failed before it had a plan)
-skipped, unknown   ``task``, ``role``, ``host`` of those skipped, and of those whose result says no changes (``no_log``)
+not_reached        changes, as above, that were foreseen before the run, of tasks that a failure kept from running
+skipped, unknown   ``task``, ``role``, ``host`` of those skipped, and of those whose result is hidden (``no_log``)
 cost               see ``cost``; null when nothing that costs was looked at
 ================== ===========================================================================================
 """
@@ -37,7 +38,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import DISR
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 # What is kept of a module's result; the rest (outputs) is nobody's business here.
-KEPT = ("changes", "planned", "resources", "billed", "warnings", "msg", "refused", "error_code")
+KEPT = ("changes", "planned", "resources", "billed", "warnings", "msg", "refused", "error_code", "censored")
 ACTIONS = ("create", "update", "replace", "delete")
 
 
@@ -55,10 +56,14 @@ def summary(
     playbook: str,
     started: datetime,
     finished: datetime,
+    foreseen: Sequence[Mapping[str, Any]] = (),
     stopped: Iterable[str] = (),
     assumed: Mapping[str, Sequence[float]] | None = None,
 ) -> dict[str, Any]:
-    """``entries`` in the order of the run; ``stopped`` are the hosts whose run a failure ended."""
+    """``entries`` in the order of the run; ``stopped`` are the hosts whose run a failure ended.
+
+    ``foreseen`` are entries of what was planned before it, as far as that was possible.
+    """
     stopped = set(stopped)
     done = [item for item in entries if item["outcome"] == OK]
     changes = [{**change, **_where(item)} for item in done for change in item["result"].get("changes", [])]
@@ -67,6 +72,8 @@ def summary(
     unchanged = [label for host, label in managed if (host, label) not in actions]
     failed = [item for item in entries if item["outcome"] == FAILED]
     last = {item["host"]: item for item in failed}
+    reached = [_where(item) for item in entries]
+    missed = [item for item in foreseen if item["host"] in stopped and _where(item) not in reached]
     return {
         "schema": 1,
         "playbook": playbook,
@@ -92,10 +99,16 @@ def summary(
             }
             for item in failed
         ],
+        "not_reached": [{**change, **_where(item)} for item in missed for change in item["result"]["changes"]],
         "skipped": [_where(item) for item in entries if item["outcome"] == SKIPPED],
-        "unknown": [_where(item) for item in done if "changes" not in item["result"]],
+        "unknown": [_where(item) for item in done if "censored" in item["result"]],
         "cost": cost([item["result"]["billed"] for item in done if item["result"].get("billed")], assumed),
     }
+
+
+def has_news(report: Mapping[str, Any]) -> bool:
+    """Whether a person wants to read it: not after a run that only looked something up (``state: gathered``)."""
+    return bool(any(report["counts"].values()) or report["failures"] or report["warnings"] or report["unknown"])
 
 
 def _where(item: Mapping[str, Any]) -> dict[str, str]:
@@ -199,6 +212,8 @@ def text(report: Mapping[str, Any]) -> list[Line]:
         lines.append(
             ("failed", "Stopped there: what comes after it was not looked at, and its state is not known here.")
         )
+    if report["not_reached"]:
+        lines += [("warn", "Foreseen before the run, and not reached:"), *_changes_text(report["not_reached"])]
     for item in report["unknown"]:
         lines.append(
             ("warn", f"{_title(item)} keeps its result to itself (no_log): what it changed is not known here.")

@@ -105,6 +105,13 @@ def test_a_run_that_fails(console, play):
     assert [item["resource"] for item in run.plan["failures"][1]["planned"]] == ["service orphan"]
     assert not run.plan["complete"]
     assert "never" not in "\n".join(lines)
+    # to delete what others own is no failure
+    delete = log_groups("/plan/theirs")
+    delete["nexus_learn.aws.cloudwatch_log_groups"]["state"] = "absent"
+    run = play([delete])
+    theirs = "! log group /plan/theirs is left alone: it belongs to somebody else: it carries Project=other"
+    assert said(run)[1:] == [theirs]
+    assert run.plan["warnings"] == [theirs[2:]]
 
 
 def test_the_file_never_belongs_to_an_earlier_run(console, play):

@@ -16,7 +16,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils import (
     plan_report,
     vpc,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_prices import redis, target, tasks
 
@@ -142,6 +142,22 @@ def test_a_failure_says_what_is_known_and_what_is_not():
     assert report["counts"]["update"] == 0, "what was under way is not counted as done"
 
 
+def test_what_was_foreseen_and_not_reached():
+    later = {"task": "Scale", "role": "autoscaling"}
+    foreseen = [
+        ok(change("service b-1", path="cpu", before="256", after="512")),
+        {**ok(change("scalable target b-1", path="max", before=1, after=2)), **later},
+    ]
+    report = summary(failed("no"), foreseen=foreseen, stopped=["localhost"])
+    assert [item["resource"] for item in report["not_reached"]] == ["scalable target b-1"]
+    assert [line for _, line in plan_report.text(report)][-3:] == [
+        "Foreseen before the run, and not reached:",
+        "  ~ scalable target b-1",
+        "      max: 1 -> 2",
+    ]
+    assert summary(ok(), foreseen=foreseen)["not_reached"] == []
+
+
 def test_a_refusal_that_was_rescued_stops_nothing():
     report = summary(failed("It belongs to somebody else.", refused=True), ok(resources=["a b-1"], check_mode=False))
     assert report["complete"]
@@ -166,6 +182,13 @@ def test_a_result_that_is_hidden_is_not_taken_for_no_change():
     report = summary(hidden)
     assert report["unknown"] == [WHERE]
     assert any("not known here" in line for _, line in plan_report.text(report))
+
+
+def test_a_run_that_only_looks_something_up_is_no_news():
+    assert not plan_report.has_news(summary(ok()))
+    assert plan_report.has_news(summary(ok(resources=["service a-1"])))
+    assert plan_report.has_news(summary(failed("x")))
+    assert plan_report.has_news(summary(ok(warnings=["a-1 is left alone: because"])))
 
 
 def test_the_same_name_on_two_hosts_is_two_resources():
@@ -219,6 +242,7 @@ changes = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.builds(lambda some, managed: ok(*some, resources=managed), st.lists(changes), st.lists(labels))))
 def test_every_resource_is_counted_once_and_shown(entries):
     report = summary(*entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.nexus_learn.aws.plugins.module_utils import prices, validation
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -98,6 +98,7 @@ def test_a_base_is_on_demand_and_the_rest_goes_by_weight():
     assert prices.spot_share({}, 3) == 0
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["FARGATE", "FARGATE_SPOT"]),
@@ -128,6 +129,7 @@ items = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(items, max_size=8), st.sampled_from([*prices.PRICES, "sa-east-1"]))
 def test_sums_are_sums_and_ranges_are_ranges(several, region):
     whole = prices.estimate(several, region)
