@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.nexus_learn.aws.plugins.module_utils import doors
+from ansible_collections.nexus_learn.aws.plugins.module_utils import doors, prices
 from botocore.client import BaseClient
 
 READS = ("Describe", "Get", "List", "BatchGet", "Head", "Assume")
@@ -57,9 +57,15 @@ def module(sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, 
             assert result.get("failed"), f"{name} was expected to fail: {result}"
         else:
             assert not result.get("failed"), result.get("msg")
+            made = {item["resource"] for item in result["changes"] if item["action"] != "delete"}
+            assert made <= set(result["resources"]), "what is changed is not counted among what is managed"
         return result
 
     return call
+
+
+def cost(result: dict[str, Any], side: str) -> dict[str, Any] | None:
+    return result["billed"] and prices.estimate(result["billed"][side], "us-east-1")
 
 
 @pytest.fixture
@@ -80,6 +86,8 @@ def quartet(module, calls) -> Callable[..., dict[str, Any]]:
         assert calls.writes == []
         assert module(name, args, check=True)["changes"] == []
         assert set(foretold) == set(done) == set(again), "check mode returns the same shape"
+        costs = [cost(result, side) for result, side in ((foretold, "after"), (done, "after"), (again, "before"))]
+        assert costs == [cost(again, "after")] * 3, "what is foretold to cost is what it costs then"
         return done
 
     return run
