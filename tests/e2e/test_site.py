@@ -32,23 +32,43 @@ def auth_token(console) -> str:
     return json.loads(secret)["auth_token"]
 
 
+def limits(cost: dict) -> tuple[float, float]:
+    """Without the usual cost between them, which is that of as many tasks as the scaler runs just now."""
+    return cost["min"], cost["max"]
+
+
 @pytest.fixture(scope="module")
-def foretold(console) -> list[str]:
+def check(console):
     run = console.playbook(*SITE, "--check", "--diff")
     assert run.step["operations"]
     assert steps.writes(run.step) == []
-    return run.changed_tasks
+    return run
 
 
-def test_check_on_an_empty_account_runs_to_the_end_and_writes_nothing(foretold):
+@pytest.fixture(scope="module")
+def foretold(check) -> list[str]:
+    return check.changed_tasks
+
+
+def test_check_on_an_empty_account_runs_to_the_end_and_writes_nothing(check, foretold):
     assert len(foretold) >= 10
+    assert check.plan["counts"]["create"] == len({change["resource"] for change in check.plan["changes"]}) > 30
+    assert f"Plan: {check.plan['counts']['create']} to create, 0 to change" in check.output
+    assert check.plan["unchanged"] == []
+    assert check.plan["cost"]["before"] == {"min": 0, "typical": 0, "max": 0}
+    assert 0 < check.plan["cost"]["after"]["min"] < check.plan["cost"]["after"]["max"]
 
 
-def test_a_run_stopped_by_ctrl_c_is_taken_up_by_the_next(console, foretold):
+def test_a_run_stopped_by_ctrl_c_is_taken_up_by_the_next(console, check, foretold):
     first = console.interrupted(*SITE, "-vvvv", after="TASK [elasticache : replication_group")
+    assert not console.plan_file.exists(), "the plan of the check before it would be taken for its own"
     run = console.playbook(*SITE, "-vvvv")
     assert set(run.changed_tasks) <= set(foretold), "nothing changes that was not foretold"
-    assert auth_token(console) not in first + run.output
+    assert auth_token(console) not in first + run.output + json.dumps(run.plan)
+    assert {change["resource"] for change in run.plan["changes"]} | set(run.plan["unchanged"]) == {
+        change["resource"] for change in check.plan["changes"]
+    }
+    assert limits(run.plan["cost"]["after"]) == limits(check.plan["cost"]["after"])
     groups = console.sandbox.client("elasticache").describe_replication_groups()["ReplicationGroups"]
     assert [group["ReplicationGroupId"] for group in groups] == ["nexus-learn-redis"]
     vpcs = console.sandbox.client("ec2").describe_vpcs(Filters=[{"Name": "tag:Project", "Values": ["nexus-learn"]}])
@@ -65,12 +85,16 @@ def test_the_sandbox_stays_small(console, url):
     assert console.sandbox.status()["memory_mb"] < 300
 
 
-def test_a_second_run_changes_nothing_and_makes_no_write_call(console):
+def test_a_second_run_changes_nothing_and_makes_no_write_call(console, check):
     run = console.playbook(*SITE, "-vvvv")
     assert run.changed == 0
     assert run.step["operations"]
     assert steps.writes(run.step) == []
-    assert auth_token(console) not in run.output
+    assert auth_token(console) not in run.output + json.dumps(run.plan)
+    assert set(run.plan["unchanged"]) == {change["resource"] for change in check.plan["changes"]}
+    assert run.plan["counts"]["unchanged"] == check.plan["counts"]["create"]
+    assert run.plan["cost"]["before"] == run.plan["cost"]["after"]
+    assert limits(run.plan["cost"]["after"]) == limits(check.plan["cost"]["after"])
 
 
 @pytest.mark.parametrize("tag", ROLE_TAGS)
@@ -81,6 +105,8 @@ def test_each_role_alone_on_a_deployed_stack(console, tag):
 def test_a_tag_changes_its_own_role_only(console):
     run = console.playbook(*SITE, "--tags", "autoscaling", "-e", "celery_max_count=7", "-e", "redis_num_nodes=2")
     assert run.changed_tasks == ["autoscaling : Create or update targets and policies"]
+    assert "max_capacity: 5 -> 7" in run.text
+    assert any("1 to 7 tasks, which this run did not read" in line for line in run.plan["cost"]["unpriced"])
     console.playbook(*SITE, "--tags", "autoscaling")
 
 
@@ -91,6 +117,18 @@ def test_a_tag_takes_the_steps_before_it_as_they_are_deployed(console):
     assert console.playbook(*SITE, "--tags", "ecs_celery_worker", *extra).changed == 0
     run = console.playbook("playbooks/outputs.yml", "-i", "inventories/dev", *extra)
     assert "redis_endpoint: 127.0.0.1" in run.text
+
+
+def test_a_lost_token_is_replaced_and_neither_is_in_any_output(console):
+    lost = auth_token(console)
+    manager = console.sandbox.client("secretsmanager")
+    manager.put_secret_value(SecretId="nexus-learn/redis", SecretString="{}")
+    run = console.playbook(*SITE, "--tags", "elasticache", "-vvvv", "--diff")
+    assert "auth_token: (hidden) -> (hidden, new)" in run.text
+    everything = run.output + json.dumps(run.plan)
+    assert lost != auth_token(console)
+    assert lost not in everything
+    assert auth_token(console) not in everything
 
 
 def test_services_are_deployed_anew_when_their_secret_has_changed(console, url):
@@ -146,13 +184,34 @@ def test_one_output_as_a_json_file(console, tmp_path):
 def test_the_auth_token_is_in_no_output(console):
     run = console.playbook(*SITE, "--check", "--diff", "-vvvv", "-e", "redis_node_type=cache.t3.small")
     assert run.changed == 1
-    assert auth_token(console) not in run.output
+    assert auth_token(console) not in run.output + json.dumps(run.plan)
+    assert "~ replication group nexus-learn-redis node_type: cache.t3.micro -> cache.t3.small" in run.text
+    assert "! disruptive: the data moves to new nodes: connections break for some seconds" in run.text
+    assert run.plan["cost"]["delta"]["typical"] == pytest.approx(12.43, abs=0.02)
 
 
 def test_a_stack_of_the_same_name_is_refused(console):
-    run = console.playbook(*SITE, "-e", "environment_name=staging", succeeds=False)
+    run = console.playbook(*SITE, "-vvvv", "-e", "environment_name=staging", succeeds=False)
     assert "belongs to somebody else" in run.text
     assert "name_prefix" in run.text
+    assert [failure["refused"] for failure in run.plan["failures"]] == [True]
+    assert auth_token(console) not in run.output + json.dumps(run.plan)
+
+
+def test_the_cost_is_a_command(console):
+    """Of what is deployed and of what is not, without a change; the numbers are tested in tests/unit/test_prices.py."""
+    run = console.playbook("playbooks/cost.yml", "-i", "inventories/dev", "-vvvv", "-e", "celery_max_count=8")
+    assert steps.writes(run.step) == []
+    assert auth_token(console) not in run.output + json.dumps(run.plan)
+    numbers = r"36\.04 / \S+ / 180\.20 36\.04 / \S+ / 288\.32 1 to 8 tasks"
+    assert re.search(f"service nexus-learn-celery-worker-service {numbers}", run.text)
+    assert "together" in run.text
+    assert "Plan:" not in run.text
+    nat = {"cost_assumed": {"nat_gb": [0, 0, 0]}}
+    run = console.playbook("playbooks/cost.yml", "-i", "inventories/prod", "-e", json.dumps(nat))
+    assert steps.writes(run.step) == []
+    assert "NAT gateway nexus-learn-prod-nat-b - 36.50 with" in run.text
+    assert "replication group nexus-learn-prod-redis - 99.37 / 99.74 / 101.12 2 x cache.t3.medium" in run.text
 
 
 def test_prod_is_foretold_beside_dev(console):
