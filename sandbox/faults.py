@@ -43,10 +43,15 @@ DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(KINDS, 0.0),  # shares of the calls
     "seed": 0,
     "rate_limit": None,  # a file like rate_limits.json
-    "hold": None,  # the call, counted from the first after these settings, whose answer nobody gets, nor any later
+    # the call, or write, counted from the first after these settings, that is carried out and not answered, and after
+    # which none is carried out
+    "hold": None,
+    "hold_write": None,
 }
 THROTTLED = {"ec2": "RequestLimitExceeded", "s3": "SlowDown"}
 """What a throttled call is answered; otherwise it follows from the protocol (`throttling_code`)."""
+READS = ("Describe", "Get", "List", "BatchGet", "Head", "Lookup", "Search", "Simulate")
+"""Operations whose names begin so change nothing."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -155,23 +160,25 @@ class Faults:
         self.settings = checked(given)
         limits = self.settings["rate_limit"]
         self.buckets = Buckets(json.loads(Path(limits).read_text())) if limits else None
-        self.calls = 0
+        self.calls = self.writes = 0
+        self.holding = False
         self.seen: collections.Counter[str] = collections.Counter()
         self.done: collections.Counter[str] = collections.Counter()
 
     def fate(self, operation: str) -> tuple[str, bool]:
         """``(kind, carried out)`` of the next call of ``ecs:CreateService``; kind is empty for one that goes well."""
+        if self.holding:
+            return "held", False
         self.calls += 1
         self.seen[operation] += 1
-        kind, after = self._fate(operation, self.seen[operation])
-        if kind:
-            self.done[kind] += 1
-        return kind, after
+        write = not operation.partition(":")[2].startswith(READS)
+        self.writes += write
+        if self.calls == self.settings["hold"] or (write and self.writes == self.settings["hold_write"]):
+            self.holding = True
+            return "held", True
+        return self._fate(operation, self.seen[operation])
 
     def _fate(self, operation: str, number: int) -> tuple[str, bool]:
-        hold = self.settings["hold"]
-        if hold is not None and self.calls >= hold:
-            return "held", self.calls == hold
         if self.buckets and not self.buckets.take(operation):
             return "throttle", False
         digest = hashlib.blake2b(f"{self.settings['seed']} {operation} {number}".encode(), digest_size=9).digest()
@@ -183,7 +190,7 @@ class Faults:
         return "", True
 
     def report(self) -> dict[str, Any]:
-        return {"settings": self.settings, "calls": self.calls, "done": dict(self.done)}
+        return {"settings": self.settings, "calls": self.calls, "writes": self.writes, "done": dict(self.done)}
 
 
 def throttling_code(service: str | None, protocol: str | None) -> str:
@@ -240,6 +247,7 @@ class Proxy:
         response = await self.relay(request, body) if carried_out else None
         if not kind:
             return response
+        self.faults.done[kind] += 1
         log.info("fault: %s %s, %scarried out", operation, kind, "" if carried_out else "not ")
         if kind == "resets":
             return self.reset(request)
