@@ -12,6 +12,10 @@ What happens to a token:
   added with ROTATE. The old one stays valid until the next rotation, so that tasks which hold it go on working.
 - The secret was overwritten with another token: AWS has no call that would tell, so this is not seen.
 
+What AWS can change only with a new group is refused, unless ``replace`` names the group. Then its final snapshot is
+made, it is deleted, and a new one is filled from that snapshot. The snapshot's name is made of the group's: whatever
+was interrupted, a run that finds no group and that snapshot fills the new one from it.
+
 https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_ModifyReplicationGroup.html
 """
 
@@ -19,6 +23,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +34,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
     GATHERED,
     IN_PLACE,
+    REPLACEMENT,
     Change,
     Exact,
     Failed,
@@ -76,7 +82,15 @@ _ARGUMENTS = {
     "preferred_maintenance_window": "PreferredMaintenanceWindow",
     "auto_minor_version_upgrade": "AutoMinorVersionUpgrade",
     "notification_topic_arn": "NotificationTopicArn",
+    "log_delivery_configurations": "LogDeliveryConfigurations",
+    "network_type": "NetworkType",
+    "ip_discovery": "IpDiscovery",
+    "data_tiering_enabled": "DataTieringEnabled",
+    "durability": "Durability",
+    "preferred_cache_cluster_azs": "PreferredCacheClusterAZs",
 }
+# Of CreateReplicationGroup alone: AWS does not say later what a group was made from.
+_ORIGIN = {"snapshot_name": "SnapshotName", "snapshot_arns": "SnapshotArns"}
 _ENGINE = ("engine", "engine_version", "parameter_group")
 
 
@@ -93,6 +107,15 @@ def subnet_resource(params: Mapping) -> str:
 
 def parameter_resource(option: Mapping) -> str:
     return f"cache parameter group {_name(option)}"
+
+
+def snapshot_resource(name: str) -> str:
+    return f"snapshot {name}"
+
+
+def replacement_snapshot(params: Mapping) -> str:
+    """The name of the snapshot that a group is restored from when it is replaced, and that goes after that."""
+    return f"{_name(params)}-replacement"
 
 
 def secret_resource(params: Mapping) -> str:
@@ -128,10 +151,10 @@ def expand(aws: Aws, params: Mapping) -> dict[str, Any]:
 
 
 def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
-    """``{replication_group, subnet_group, parameter_groups, secret, keys}``; None for what is not there or not asked.
+    """``{replication_group, subnet_group, parameter_groups, secret, keys, snapshots}``; None for what is not there.
 
-    ``parameter_groups`` has those that are there by name. ``keys`` has the ARN of every KMS key that the options name
-    by id or alias.
+    ``parameter_groups`` has those that are there by name, ``keys`` the ARN of every KMS key that the options name by id
+    or alias, ``snapshots`` those that a new group may be filled from, by name: looked up only where one may be needed.
     """
     option = params["auth_token_secret"]
     group, subnets, parameters, auth, keys = together(
@@ -147,7 +170,38 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
         "parameter_groups": parameters,
         "secret": auth,
         "keys": keys,
+        "snapshots": _describe_snapshots(aws, params, group),
     }
+
+
+def _describe_snapshots(aws: Aws, params: Mapping, group: Mapping | None) -> dict[str, dict[str, Any]]:
+    """``{status, engine, engine_version, made}`` of the snapshots to restore from, and of a replacement's."""
+    names = []
+    if group is None or params["state"] == "absent" or params["replace"]:
+        names.append(replacement_snapshot(params))
+    if group is None and params["snapshot_name"] and params["state"] == "present":
+        names.append(params["snapshot_name"].lower())
+    cache = aws.client("elasticache")
+
+    def find(name: str) -> dict[str, Any] | None:
+        try:
+            found = cache.describe_snapshots(SnapshotName=name)["Snapshots"]
+        except cache.exceptions.SnapshotNotFoundFault:
+            return None
+        if not found:
+            return None
+        made = [
+            node["SnapshotCreateTime"] for node in found[0].get("NodeSnapshots", []) if "SnapshotCreateTime" in node
+        ]
+        return {
+            "status": found[0]["SnapshotStatus"],
+            "engine": found[0]["Engine"],
+            "engine_version": found[0]["EngineVersion"],
+            "made": max(made).isoformat(timespec="seconds") if made else None,
+        }
+
+    found = together(*(lambda name=name: find(name) for name in names))
+    return {name: snapshot for name, snapshot in zip(names, found, strict=True) if snapshot is not None}
 
 
 def _describe_group(aws: Aws, params: Mapping) -> dict[str, Any] | None:
@@ -185,6 +239,7 @@ def _describe_group(aws: Aws, params: Mapping) -> dict[str, Any] | None:
 def _normal(group: Mapping, member: Mapping) -> dict[str, Any]:
     """DescribeReplicationGroups and DescribeCacheClusters of one member -> the options of this module."""
     node_group = group["NodeGroups"][0]
+    nodes = node_group["NodeGroupMembers"]
     topic = member.get("NotificationConfiguration", {})
     encrypted = group.get("TransitEncryptionEnabled", False)
     pending = {**group.get("PendingModifiedValues", {}), **member.get("PendingModifiedValues", {})}
@@ -210,6 +265,7 @@ def _normal(group: Mapping, member: Mapping) -> dict[str, Any]:
         "transit_encryption_enabled": encrypted,
         # engines before 7 have one mode and do not name it
         "transit_encryption_mode": group.get("TransitEncryptionMode") or "required" if encrypted else None,
+        "created": group["ReplicationGroupCreateTime"],
         "auth_token_enabled": group.get("AuthTokenEnabled", False),
         "auth_token_changed": group.get("AuthTokenLastModifiedDate"),
         "snapshot_retention_limit": group["SnapshotRetentionLimit"],
@@ -217,6 +273,16 @@ def _normal(group: Mapping, member: Mapping) -> dict[str, Any]:
         "preferred_maintenance_window": member["PreferredMaintenanceWindow"],
         "auto_minor_version_upgrade": group.get("AutoMinorVersionUpgrade", member["AutoMinorVersionUpgrade"]),
         "notification_topic_arn": topic.get("TopicArn", "") if topic.get("TopicStatus") == "active" else "",
+        "log_delivery_configurations": _log_deliveries(group.get("LogDeliveryConfigurations", [])),
+        "network_type": group.get("NetworkType", "ipv4"),
+        "ip_discovery": group.get("IpDiscovery", "ipv4"),
+        "data_tiering_enabled": group.get("DataTiering") == "enabled",
+        "durability": group.get("EffectiveDurability", "disabled"),
+        "preferred_cache_cluster_azs": sorted(node["PreferredAvailabilityZone"] for node in nodes),
+        "nodes": [
+            {"id": node["CacheClusterId"], "zone": node["PreferredAvailabilityZone"], "role": node.get("CurrentRole")}
+            for node in nodes
+        ],
         "scheduled": {
             field: pending[key]
             for field, key in (("node_type", "CacheNodeType"), ("engine_version", "EngineVersion"))
@@ -224,6 +290,45 @@ def _normal(group: Mapping, member: Mapping) -> dict[str, Any]:
         },
         "auth_token_in_motion": "AuthTokenStatus" in pending,
     }
+
+
+def _log_deliveries(configurations: Sequence[Mapping]) -> dict[str, dict[str, str]]:
+    """By log type. One that AWS cannot deliver has ``error``, the reason, and so is never what was asked for."""
+    deliveries = {}
+    for entry in configurations:
+        details = entry.get("DestinationDetails", {})
+        deliveries[entry["LogType"]] = {
+            "destination_type": entry["DestinationType"],
+            "destination": details.get("CloudWatchLogsDetails", {}).get("LogGroup")
+            or details.get("KinesisFirehoseDetails", {}).get("DeliveryStream"),
+            "log_format": entry["LogFormat"],
+            **({"error": entry.get("Message", "unknown")} if entry.get("Status") == "error" else {}),
+        }
+    return deliveries
+
+
+def _log_requests(there: Mapping[str, Mapping], wanted: Mapping[str, Mapping]) -> list[dict[str, Any]]:
+    """LogDeliveryConfigurations of a request that turns ``there`` into ``wanted``."""
+    requests = []
+    for kind in sorted({*there, *wanted}):
+        entry = wanted.get(kind)
+        if entry is None:
+            requests.append({"LogType": kind, "Enabled": False})
+        elif entry != there.get(kind):
+            key, name = {
+                "cloudwatch-logs": ("CloudWatchLogsDetails", "LogGroup"),
+                "kinesis-firehose": ("KinesisFirehoseDetails", "DeliveryStream"),
+            }[entry["destination_type"]]
+            requests.append(
+                {
+                    "LogType": kind,
+                    "DestinationType": entry["destination_type"],
+                    "DestinationDetails": {key: {name: entry["destination"]}},
+                    "LogFormat": entry["log_format"],
+                    "Enabled": True,
+                }
+            )
+    return requests
 
 
 def _endpoint(endpoint: Mapping) -> dict[str, Any]:
@@ -277,24 +382,77 @@ def _describe_subnets(aws: Aws, params: Mapping) -> dict[str, Any] | None:
 
 
 def _describe_parameter_groups(aws: Aws, params: Mapping) -> dict[str, dict]:
-    """By name; in state absent with ``used_by``, the ids of the replication groups that use each."""
+    """By name; in state absent with ``used_by``, the ids of the replication groups that use each.
+
+    In state present also those of other families whose place the option's one takes, with ``used_by`` and ``family``.
+    """
     options = params["parameter_groups"]
+    if params["state"] == "present" and options and _lineage(params):
+        return _describe_lineage(aws, params)
     found = together(*(lambda option=option: _describe_parameters(aws, option) for option in options))
     groups = {_name(option): group for option, group in zip(options, found, strict=True) if group is not None}
     if groups and params["state"] == "absent":
-        members = aws.pages("elasticache", "describe_cache_clusters", "CacheClusters")
-        for name, group in groups.items():
-            group["used_by"] = sorted(
-                {
-                    member.get("ReplicationGroupId", member["CacheClusterId"])
-                    for member in members
-                    if member.get("CacheParameterGroup", {}).get("CacheParameterGroupName") == name
-                }
-            )
+        _add_users(aws, groups)
     return groups
 
 
-def _describe_parameters(aws: Aws, option: Mapping) -> dict[str, Any] | None:
+def _add_users(aws: Aws, groups: Mapping[str, dict]) -> None:
+    members = aws.pages("elasticache", "describe_cache_clusters", "CacheClusters")
+    for name, group in groups.items():
+        group["used_by"] = sorted(
+            {
+                member.get("ReplicationGroupId", member["CacheClusterId"])
+                for member in members
+                if member.get("CacheParameterGroup", {}).get("CacheParameterGroupName") == name
+            }
+        )
+
+
+def _lineage(params: Mapping) -> str | None:
+    """What the names of a parameter group and of those of other families begin with: ``x-`` of ``x-redis7``.
+
+    None when its name does not end in its family, and when there are no tags that say which of them are ours.
+    """
+    option = params["parameter_group"]
+    if _default_parameter_group(option) or not {"Project", "Environment"} <= set(params["tags"] or {}):
+        return None
+    ending = _name_of_family(option["family"] or "")
+    return _name(option).removesuffix(ending) if ending and _name(option).endswith(f"-{ending}") else None
+
+
+def _name_of_family(family: str) -> str:
+    return family.replace(".", "-")  # redis6.x
+
+
+def _describe_lineage(aws: Aws, params: Mapping) -> dict[str, dict]:
+    """One call for all parameter groups of the account instead of one for ours: as cheap, and it shows the others."""
+    beginning, name = _lineage(params), _name(params["parameter_group"])
+    groups, found = together(
+        lambda: aws.pages("elasticache", "describe_cache_parameter_groups", "CacheParameterGroups"),
+        lambda: _describe_parameters(aws, params["parameter_group"], with_group=False),
+    )
+    known = {group["CacheParameterGroupName"]: group for group in groups}
+    others = [
+        other
+        for other, group in known.items()
+        if other != name and other == f"{beginning}{_name_of_family(group['CacheParameterGroupFamily'])}"
+    ]
+    tags = together(*(lambda other=other: _tags(aws, "parametergroup", {"name": other}) for other in others))
+    former = {
+        other: {"family": known[other]["CacheParameterGroupFamily"], "tags": its_tags}
+        for other, its_tags in zip(others, tags, strict=True)
+        if not is_foreign(its_tags, params["tags"])
+    }
+    if former:
+        _add_users(aws, former)
+    ours = {}
+    if name in known and found is not None:
+        shape = known[name]
+        ours = {name: {"family": shape["CacheParameterGroupFamily"], "description": shape["Description"], **found}}
+    return {**ours, **former}
+
+
+def _describe_parameters(aws: Aws, option: Mapping, with_group: bool = True) -> dict[str, Any] | None:
     """``parameters`` are those that a user set, and those that have the wanted value anyway."""
     cache = aws.client("elasticache")
     if _default_parameter_group(option):
@@ -302,9 +460,12 @@ def _describe_parameters(aws: Aws, option: Mapping) -> dict[str, Any] | None:
     wanted = _parameters(option)
     try:
         found, values, tags = together(
-            lambda: cache.describe_cache_parameter_groups(CacheParameterGroupName=_name(option))[
-                "CacheParameterGroups"
-            ][0],
+            lambda: (
+                with_group
+                and cache.describe_cache_parameter_groups(CacheParameterGroupName=_name(option))[
+                    "CacheParameterGroups"
+                ][0]
+            ),
             lambda: aws.pages(
                 "elasticache", "describe_cache_parameters", "Parameters", CacheParameterGroupName=_name(option)
             ),
@@ -313,8 +474,7 @@ def _describe_parameters(aws: Aws, option: Mapping) -> dict[str, Any] | None:
     except cache.exceptions.CacheParameterGroupNotFoundFault:
         return None
     return {
-        "family": found["CacheParameterGroupFamily"],
-        "description": found["Description"],
+        **({"family": found["CacheParameterGroupFamily"], "description": found["Description"]} if found else {}),
         "parameters": {
             item["ParameterName"]: item.get("ParameterValue", "")
             for item in values
@@ -353,6 +513,18 @@ def desired_group(params: Mapping, current: Mapping) -> dict[str, Any]:
     for field in ("subnet_group", "parameter_group"):
         if field in fields:
             fields[field] = _name(params[field])
+    if "log_delivery_configurations" in fields:
+        fields["log_delivery_configurations"] = Exact(
+            {
+                entry["log_type"]: Exact({key: value for key, value in entry.items() if key != "log_type"})
+                for entry in fields["log_delivery_configurations"]
+            }
+        )
+    if "preferred_cache_cluster_azs" in fields:
+        fields["preferred_cache_cluster_azs"] = sorted(fields["preferred_cache_cluster_azs"])
+        fields.setdefault("num_nodes", len(fields["preferred_cache_cluster_azs"]))
+    if fields.get("durability") == "default" and there:
+        del fields["durability"]  # what it means is the engine's, and was decided when the group was made
     if "security_group_ids" in fields:
         fields["security_group_ids"] = sorted(set(fields["security_group_ids"]))
     if "preferred_maintenance_window" in fields:
@@ -478,6 +650,7 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         *_plan_parameters(params, parameters),
         *_plan_secret(params, current),
         *_plan_group(params, current),
+        *_plan_former_parameter_groups(params, current),
     ]
 
 
@@ -519,6 +692,22 @@ def _plan_parameters(params: Mapping, there: Mapping | None) -> list[Change]:
     return update(resource, there, wanted)
 
 
+def _plan_former_parameter_groups(params: Mapping, current: Mapping) -> list[Change]:
+    """Parameter groups of earlier families go when nothing uses them any more, this group least of all."""
+    option, there = params["parameter_group"], current["replication_group"]
+    if option is None:
+        return []
+    name = _name(option)
+    moves = there is not None and there["parameter_group"] != name and params["apply_immediately"]
+    changes = []
+    for former, group in current["parameter_groups"].items():
+        if former != name and not [user for user in group["used_by"] if not (moves and user == _name(params))]:
+            before = {"family": group["family"], "tags": group["tags"]}
+            resource = parameter_resource({"name": former})
+            changes.append(delete(resource, before, IN_PLACE, f"{name} has taken its place"))
+    return changes
+
+
 def _plan_secret(params: Mapping, current: Mapping) -> list[Change]:
     if params["auth_token_secret"] is None:
         return []
@@ -550,26 +739,126 @@ def _plan_group(params: Mapping, current: Mapping) -> list[Change]:
     if there is None:
         if "node_type" not in wanted:
             raise Refused(f"{resource} does not exist yet. Give its node_type, for example cache.t4g.micro.")
-        return [create(resource, {**wanted, **({"auth_token": HIDDEN} if token else {})})]
+        return _plan_creation(params, current, {**wanted, **({"auth_token": HIDDEN} if token else {})})
     before = before_change(params, there, wanted)
-    _refuse_impossible(params, before, wanted, token)
+    impossible = _impossible(params, before, wanted)
+    leftover = [
+        delete(snapshot_resource(name), snapshot, IN_PLACE, "the group was filled from it")
+        for name, snapshot in current["snapshots"].items()
+    ]
+    if impossible and not _may_be_replaced(params):
+        raise _replacement(params, *impossible)
+    if impossible:
+        return [*leftover, *_plan_replacement(params, before, wanted, token)]
     changes = update(resource, before, wanted, _impacts(params, before, wanted))
     if token:
-        changes += _plan_token(resource, current)
+        changes += _plan_token(params, current)
+    return [*changes, *leftover]
+
+
+def _origin(params: Mapping, current: Mapping) -> dict[str, Any]:
+    """What a group that is created is filled from: the snapshot of the one whose place it takes comes first."""
+    if replacement_snapshot(params) in current["snapshots"]:
+        return {"snapshot_name": replacement_snapshot(params)}
+    if params["snapshot_name"]:
+        return {"snapshot_name": params["snapshot_name"].lower()}
+    return {"snapshot_arns": params["snapshot_arns"]} if params["snapshot_arns"] else {}
+
+
+def _plan_creation(params: Mapping, current: Mapping, wanted: Mapping) -> list[Change]:
+    resource, origin = group_resource(params), _origin(params, current)
+    if params["snapshot_name"] and params["snapshot_arns"]:
+        raise Refused(f"{resource}: give snapshot_name or snapshot_arns, not both.")
+    if "snapshot_name" not in origin:
+        return [Change(resource, "create", after={**wanted, **origin})]
+    name = origin["snapshot_name"]
+    snapshot = current["snapshots"].get(name)
+    if snapshot is None:
+        raise Refused(
+            f"{resource} was to be filled from the snapshot {name}, and there is none of that name. Nothing was "
+            "created. `aws elasticache describe-snapshots` lists those that there are."
+        )
+    engine, version = wanted.get("engine", snapshot["engine"]), wanted.get("engine_version", snapshot["engine_version"])
+    if _is_older(engine, version, snapshot):
+        raise Refused(
+            f"{resource}: the snapshot {name} is of {snapshot['engine']} {snapshot['engine_version']}, which "
+            f"{engine} {version} cannot read. Give engine and engine_version (redis_engine, redis_version) of the "
+            "snapshot, or later ones."
+        )
+    made = f"filled from the snapshot {name}, made {snapshot['made'] or 'just now'}"
+    changes = [Change(resource, "create", after={**wanted, **origin}, note=made)]
+    if name == replacement_snapshot(params):
+        changes.append(delete(snapshot_resource(name), snapshot, IN_PLACE, "when the group has been filled from it"))
     return changes
 
 
-def _plan_token(resource: str, current: Mapping) -> list[Change]:
+def _is_older(engine: str, version: str, than: Mapping) -> bool:
+    """Whether an engine reads no data of another: of a later version, or of Valkey when it is Redis."""
+    if engine != than["engine"]:
+        return engine == "redis"
+    return _numbers(version) < _numbers(than["engine_version"])[: len(_numbers(version))]
+
+
+def _may_be_replaced(params: Mapping) -> bool:
+    return (params["replace"] or "").lower() == _name(params)
+
+
+def _loses_data(there: Mapping, wanted: Mapping) -> bool:
+    """Whether the group that takes its place cannot read the old one's data."""
+    engine, version = wanted.get("engine", there["engine"]), wanted.get("engine_version", there["engine_version"])
+    return _is_older(engine, version, there)
+
+
+def _last_snapshot(params: Mapping, there: Mapping, wanted: Mapping) -> str:
+    """The name of the final snapshot of a group that is replaced; one that cannot be read is kept as a backup."""
+    if _loses_data(there, wanted):
+        return f"{_name(params)}-replaced-{there['created']:%Y%m%d%H%M%S}"
+    return replacement_snapshot(params)
+
+
+def _plan_replacement(params: Mapping, there: Mapping, wanted: Mapping, token: bool) -> list[Change]:
+    resource, name = group_resource(params), _last_snapshot(params, there, wanted)
+    if _loses_data(there, wanted):
+        note = (
+            f"every queued task and every result is lost: they stay in the snapshot {name}, which only a later engine "
+            "reads"
+        )
+    else:
+        note = (
+            f"deleted after the snapshot {name}, and made anew from it: Redis is away for some minutes, and what is "
+            "written while the snapshot is made may be lost"
+        )
+    changes = [
+        Change(resource, "replace", change.path, change.before, change.after, REPLACEMENT, note)
+        for change in update(resource, there, wanted)
+    ]
+    if token != there["auth_token_enabled"]:
+        before, after = (None, NEW) if token else (HIDDEN, None)
+        changes.append(Change(resource, "replace", "auth_token", before, after, REPLACEMENT, note))
+    return changes
+
+
+def _ends_others(params: Mapping, there: Mapping) -> bool:
+    """Whether a new token shall be the only way in: as given, or else where there was none."""
+    strategy = params["auth_token_update_strategy"]
+    return strategy == "SET" if strategy else not there["auth_token_enabled"]
+
+
+def _plan_token(params: Mapping, current: Mapping) -> list[Change]:
     there, auth = current["replication_group"], current["secret"] or {}
-    pending = auth.get("pending")
-    if not there["auth_token_enabled"] or (pending and pending["then_set"]):
+    resource, pending = group_resource(params), auth.get("pending")
+    lost = not auth.get("deletion_date") and secret.token_of(auth.get("value", {})) is None
+    wanted = not there["auth_token_enabled"] or lost
+    if (pending and pending["then_set"]) or (wanted and not pending and _ends_others(params, there)):
         note = "clients that connect without the token, or with the one before it, are refused from then on"
         before = HIDDEN if there["auth_token_enabled"] else None
         return [Change(resource, "update", "auth_token", before, NEW, DISRUPTIVE, note)]
-    lost = not auth.get("deletion_date") and secret.token_of(auth.get("value", {})) is None
-    if lost or pending:
+    if wanted or pending:
+        before = HIDDEN if there["auth_token_enabled"] else None
         note = "added beside the old one, which stays valid: what runs with it goes on"
-        return [Change(resource, "update", "auth_token", HIDDEN, NEW, IN_PLACE, note)]
+        if before is None:
+            note = "demanded of nobody: connections without it stay possible"
+        return [Change(resource, "update", "auth_token", before, NEW, IN_PLACE, note)]
     return []
 
 
@@ -602,6 +891,18 @@ def _refuse_contradictions(params: Mapping, group: Mapping, token: bool) -> None
         raise Refused(f"{resource}: num_nodes (redis_num_nodes) is {group['num_nodes']}; ElastiCache allows 1 to 6.")
     if group.get("transit_encryption_mode") and not group.get("transit_encryption_enabled"):
         raise Refused(f"{resource}: transit_encryption_mode needs transit_encryption_enabled to be true.")
+    zones = group.get("preferred_cache_cluster_azs")
+    if params["preferred_cache_cluster_azs"] is not None and len(zones or ()) != group.get("num_nodes", 1):
+        raise Refused(
+            f"{resource}: preferred_cache_cluster_azs names {len(zones or ())} zones for {group.get('num_nodes', 1)} "
+            "nodes. Give one for each node, or leave it out and let AWS choose."
+        )
+    network, discovery = group.get("network_type", "ipv4"), group.get("ip_discovery", "ipv4")
+    if network not in ("dual_stack", discovery):
+        raise Refused(
+            f"{resource}: ip_discovery {discovery} does not fit network_type {network}. Give both the same, or "
+            "network_type dual_stack."
+        )
     if params["kms_key_id"] and not group.get("at_rest_encryption_enabled"):
         raise Refused(f"{resource}: kms_key_id needs at_rest_encryption_enabled to be true.")
     if params["auth_token_enabled"] and params["auth_token_secret"] is None:
@@ -613,31 +914,50 @@ def _refuse_contradictions(params: Mapping, group: Mapping, token: bool) -> None
         )
 
 
-def _refuse_impossible(params: Mapping, there: Mapping, wanted: Mapping, token: bool) -> None:
-    """Refuse what AWS can do only with a new group."""
+def _impossible(params: Mapping, there: Mapping, wanted: Mapping) -> tuple[str, str, Any, Any] | None:
+    """What AWS can do only with a new group, as ``(in words, field, before, after)``; None when there is nothing."""
     for field, words in (
         ("port", "its port"),
         ("at_rest_encryption_enabled", "encryption at rest"),
         ("kms_key_id", "the KMS key of its data"),
         ("subnet_group", "its subnet group"),
+        ("network_type", "its network type"),
+        ("data_tiering_enabled", "data tiering"),
     ):
         if wanted.get(field, there[field]) != there[field]:
-            raise _replacement(params, words, field, there[field], wanted[field])
+            return words, field, there[field], wanted[field]
     engine, version = wanted.get("engine", there["engine"]), wanted.get("engine_version", there["engine_version"])
     if engine != there["engine"] and "engine_version" not in wanted:
         raise Refused(f"{group_resource(params)}: give engine_version (redis_version) along with the new engine.")
     if (there["engine"], engine) == ("valkey", "redis"):
-        raise _replacement(params, "the engine from valkey back", "engine", there["engine"], engine)
-    if _numbers(version) < _numbers(there["engine_version"])[: len(_numbers(version))]:
-        raise _replacement(params, "the engine to an older version", "engine_version", there["engine_version"], version)
+        return "the engine from valkey back", "engine", there["engine"], engine
+    if _is_older(engine, version, there):
+        return "the engine to an older version", "engine_version", there["engine_version"], version
+    durable = [value != "disabled" for value in (there["durability"], wanted.get("durability", there["durability"]))]
+    if durable[0] != durable[1]:
+        return "whether writes are durable", "durability", there["durability"], wanted["durability"]
     mode = (there["transit_encryption_mode"], wanted.get("transit_encryption_mode", there["transit_encryption_mode"]))
     # 7.0.5 is the first: https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/in-transit-encryption-enable.html
     if mode[0] != mode[1] and engine == "redis" and _numbers(version) < (7, 0, 5)[: len(_numbers(version))]:
-        raise _replacement(params, f"TLS of redis {version} (7.0.5 and later can)", "transit_encryption_mode", *mode)
+        return f"TLS of redis {version} (7.0.5 and later can)", "transit_encryption_mode", *mode
     if mode[1] is None and there["auth_token_enabled"]:
-        raise _replacement(params, "TLS to off while a token is demanded", "transit_encryption_enabled", True, False)
+        return "TLS to off while a token is demanded", "transit_encryption_enabled", True, False
     if there["auth_token_enabled"] and params["auth_token_enabled"] is False:
-        raise _replacement(params, "a group that demands a token to none", "auth_token_enabled", True, False)
+        return "a group that demands a token to none", "auth_token_enabled", True, False
+    zones = _moved_zones(there, wanted)
+    return ("the zones of nodes that are there", "preferred_cache_cluster_azs", *zones) if zones else None
+
+
+def _moved_zones(there: Mapping, wanted: Mapping) -> tuple[list, list] | None:
+    """The zones before and after when replicas that come or go do not make the one of the other."""
+    if "preferred_cache_cluster_azs" not in wanted:
+        return None
+    before, after = Counter(there["preferred_cache_cluster_azs"]), Counter(wanted["preferred_cache_cluster_azs"])
+    grows = wanted.get("num_nodes", there["num_nodes"]) > there["num_nodes"]
+    stays = all(node["zone"] in after for node in there["nodes"] if node["role"] == "primary")
+    if stays and (before <= after if grows else after <= before):
+        return None
+    return there["preferred_cache_cluster_azs"], wanted["preferred_cache_cluster_azs"]
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -645,12 +965,15 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _replacement(params: Mapping, words: str, field: str, before: Any, after: Any) -> Refused:
+    name = _name(params)
     return Refused(
         f"{group_resource(params)}: AWS cannot change {words} ({field} {before!r} to {after!r}) in place. A new group "
         "would have to take its place, and every queued task and every result in it would be lost, so it was not "
-        f"touched. Set {field} back to {before!r}. Or set another name_prefix in the inventory, which makes a second "
-        "stack, and when the queues of this one are empty, take it away with playbooks/destroy.yml, which keeps a "
-        "final snapshot."
+        f"touched. Set {field} back to {before!r}. Or have it replaced, with -e elasticache_replace={name}: it is "
+        f"deleted after a last snapshot, {replacement_snapshot(params)}, and made anew from that, for which Redis is "
+        "away for some minutes; an older engine cannot read the snapshot and starts empty. Or set another name_prefix "
+        "in the inventory, which makes a second stack, and when the queues of this one are empty, take it away with "
+        "playbooks/destroy.yml, which keeps a final snapshot."
     )
 
 
@@ -698,6 +1021,12 @@ def _plan_absent(params: Mapping, current: Mapping) -> list[Change]:
         lost = f"its data stays in the snapshot {name}" if name else "all its data is lost"
         before = {field: value for field, value in group.items() if field in _ARGUMENTS or field in ("tags", "status")}
         changes.append(delete(group_resource(params), before, note=lost))
+    for snapshot, fields in current["snapshots"].items():
+        if current["replication_group"] is None:
+            reason = "a replacement was interrupted, and it holds the data; a run with state present restores it"
+            changes.append(leave(snapshot_resource(snapshot), reason))
+        elif group is not None:
+            changes.append(delete(snapshot_resource(snapshot), fields, IN_PLACE, "the group was filled from it"))
     subnets, auth = current["subnet_group"], current["secret"]
     if subnets and is_foreign(subnets["tags"], params["tags"]):
         changes.append(leave_foreign(subnet_resource(params), subnets["tags"]))
@@ -743,7 +1072,7 @@ def migration(there: Mapping, wanted: Mapping) -> list[dict[str, Any]]:
         return {field: new.pop(field) for field in fields if field in new}
 
     tls = taken("transit_encryption_enabled", "transit_encryption_mode")
-    nodes = taken("num_nodes")
+    nodes = taken("num_nodes", "preferred_cache_cluster_azs")
     engine = taken(*_ENGINE) if {"engine", "engine_version"} & new.keys() else {}
     node_type = taken("node_type")
     failover, multi_az = taken("automatic_failover_enabled"), taken("multi_az_enabled")
@@ -826,12 +1155,64 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
     together(*before)
     wanted = desired_group(params, current)
     there = current["replication_group"]
+    its_changes = planned.get(group_resource(params), [])
+    leftover = snapshot_resource(replacement_snapshot(params)) in planned
+    token_wanted = wants_token(params, current)
     if there is None:
-        _create_group(aws, params, wanted, wants_token(params, current), say)
+        _create_group(aws, params, wanted, _origin(params, current), token_wanted, say)
+    elif its_changes and its_changes[0].action == "replace":
+        if leftover:
+            _delete_snapshot(aws, params)
+        _replace_group(aws, params, there, wanted, token_wanted, say)
+        leftover = not _loses_data(there, wanted)
     else:
-        _update_group(aws, params, there, wanted, planned.get(group_resource(params), []), say)
+        _update_group(aws, params, there, wanted, its_changes, say)
+    if leftover:
+        _delete_snapshot(aws, params)
     if params["auth_token_secret"]:
-        _mend_url(aws, params, wants_token(params, current))
+        _mend_url(aws, params, token_wanted)
+    _delete_parameter_groups(aws, params, current, planned, say)
+
+
+def _delete_parameter_groups(aws: Aws, params: Mapping, current: Mapping, planned: Mapping, say: Say) -> None:
+    cache = aws.client("elasticache")
+    for name in current["parameter_groups"]:
+        resource = parameter_resource({"name": name})
+        if resource in planned and planned[resource][0].action == "delete":
+            _delete_unused(
+                aws,
+                lambda name=name: cache.delete_cache_parameter_group(CacheParameterGroupName=name),
+                resource,
+                say,
+            )
+
+
+def _delete_snapshot(aws: Aws, params: Mapping) -> None:
+    aws.client("elasticache").delete_snapshot(SnapshotName=replacement_snapshot(params))
+
+
+def _replace_group(aws: Aws, params: Mapping, there: Mapping, wanted: Mapping, token_wanted: bool, say: Say) -> None:
+    """Delete the group with a final snapshot and make one anew from it, with what it had where nothing is asked for."""
+    snapshot = _last_snapshot(params, there, wanted)
+    aws.client("elasticache").delete_replication_group(
+        ReplicationGroupId=_name(params), FinalSnapshotIdentifier=snapshot
+    )
+    _wait_for(aws, params, lambda group: "not deleted yet" if group else None, say)
+    origin = {} if _loses_data(there, wanted) else {"snapshot_name": snapshot}
+    _create_group(aws, params, _succession(there, wanted), origin, token_wanted, say)
+
+
+def _succession(there: Mapping, wanted: Mapping) -> dict[str, Any]:
+    """The settings of the group that takes the place of another."""
+    kept = {field: there[field] for field in (*_ARGUMENTS, "tags")}
+    if "engine_version" not in wanted:
+        # what AWS answers, 7.0.7, is not what it offers to new groups, 7.0
+        kept["engine_version"] = ".".join(there["engine_version"].split(".")[:2])
+    if "port" not in wanted and _shares_one_address(there):
+        del kept["port"]
+    if "preferred_cache_cluster_azs" not in wanted:
+        del kept["preferred_cache_cluster_azs"]
+    return {**kept, **wanted}
 
 
 def _apply_subnets(aws: Aws, params: Mapping, changes: Sequence[Change]) -> None:
@@ -904,8 +1285,15 @@ def _mend_tags(aws: Aws, arn: str, changes: Sequence[Change]) -> None:
         aws.client("elasticache").add_tags_to_resource(ResourceName=arn, Tags=_tag_list(new))
 
 
-def _create_group(aws: Aws, params: Mapping, wanted: Mapping, token_wanted: bool, say: Say) -> None:
+def _create_group(aws: Aws, params: Mapping, wanted: Mapping, origin: Mapping, token_wanted: bool, say: Say) -> None:
     arguments = {argument: wanted[field] for field, argument in _ARGUMENTS.items() if wanted.get(field) is not None}
+    arguments |= {_ORIGIN[field]: value for field, value in origin.items()}
+    if params["preferred_cache_cluster_azs"]:
+        arguments["PreferredCacheClusterAZs"] = params["preferred_cache_cluster_azs"]  # the first is the primary's
+    if "log_delivery_configurations" in wanted:
+        arguments["LogDeliveryConfigurations"] = _log_requests({}, wanted["log_delivery_configurations"])
+    if "snapshot_name" in origin:
+        _wait_for_snapshot(aws, params, origin["snapshot_name"], say)
     for field in ("kms_key_id", "notification_topic_arn"):
         if not wanted.get(field):  # empty: none
             arguments.pop(_ARGUMENTS[field], None)
@@ -919,6 +1307,24 @@ def _create_group(aws: Aws, params: Mapping, wanted: Mapping, token_wanted: bool
     if group is None or group["status"] != "available":
         said = " ".join((group or {}).get("events", [])) or "ElastiCache gives no reason."
         raise Failed(f"{group_resource(params)} could not be created: {said}")
+
+
+def _wait_for_snapshot(aws: Aws, params: Mapping, name: str, say: Say) -> None:
+    def probe() -> tuple[bool, str]:
+        found = aws.client("elasticache").describe_snapshots(SnapshotName=name)["Snapshots"]
+        if not found or found[0]["SnapshotStatus"] in ("failed", "deleting"):
+            status = found[0]["SnapshotStatus"] if found else "gone"
+            raise Failed(f"{snapshot_resource(name)} cannot be used: it is {status}.")
+        return found[0]["SnapshotStatus"] == "available", found[0]["SnapshotStatus"]
+
+    wait_until(
+        probe,
+        timeout=params["wait_timeout"],
+        pause=10,
+        what=snapshot_resource(name),
+        variable="elasticache_wait_timeout",
+        say=say,
+    )
 
 
 def _token_for_creation(aws: Aws, name: str) -> str:
@@ -943,7 +1349,7 @@ def _update_group(
     for step in migration(before_change(params, there, wanted), wanted):
         _step(aws, params, there, step, say)
     if "auth_token" in paths:
-        _change_token(aws, params, then_set=not there["auth_token_enabled"], say=say)
+        _change_token(aws, params, then_set=_ends_others(params, there), say=say)
 
 
 def _step(aws: Aws, params: Mapping, there: Mapping, fields: Mapping, say: Say) -> None:
@@ -953,9 +1359,13 @@ def _step(aws: Aws, params: Mapping, there: Mapping, fields: Mapping, say: Say) 
         call = (
             cache.increase_replica_count if fields["num_nodes"] > there["num_nodes"] else cache.decrease_replica_count
         )
-        call(ReplicationGroupId=group, NewReplicaCount=fields["num_nodes"] - 1, ApplyImmediately=True)
+        call(ReplicationGroupId=group, ApplyImmediately=True, **_replicas(there, fields))
     else:
         arguments = {_ARGUMENTS[field]: value for field, value in fields.items() if value is not None}
+        if "log_delivery_configurations" in fields:
+            arguments["LogDeliveryConfigurations"] = _log_requests(
+                there["log_delivery_configurations"], fields["log_delivery_configurations"]
+            )
         if "notification_topic_arn" in fields:
             if not fields["notification_topic_arn"]:
                 del arguments["NotificationTopicArn"]
@@ -974,6 +1384,28 @@ def _step(aws: Aws, params: Mapping, there: Mapping, fields: Mapping, say: Say) 
         return None
 
     _wait_for(aws, params, missing, say)
+
+
+def _replicas(there: Mapping, fields: Mapping) -> dict[str, Any]:
+    """Which replicas come or go, as far as the zones are given."""
+    count, zones = fields["num_nodes"] - 1, fields.get("preferred_cache_cluster_azs")
+    if zones is None:
+        return {"NewReplicaCount": count}
+    if fields["num_nodes"] > there["num_nodes"]:
+        nodes = sorted(there["nodes"], key=lambda node: node["role"] != "primary")
+        new = (Counter(zones) - Counter(node["zone"] for node in nodes)).elements()
+        shard = {"NodeGroupId": "0001", "NewReplicaCount": count}
+        return {
+            "ReplicaConfiguration": [
+                {**shard, "PreferredAvailabilityZones": [*(node["zone"] for node in nodes), *sorted(new)]}
+            ]
+        }
+    surplus, leaving = Counter(node["zone"] for node in there["nodes"]) - Counter(zones), []
+    for node in reversed(there["nodes"]):  # the newest first
+        if node["role"] != "primary" and surplus[node["zone"]] > 0:
+            surplus[node["zone"]] -= 1
+            leaving.append(node["id"])
+    return {"ReplicasToRemove": leaving}
 
 
 def _existing_group(aws: Aws, params: Mapping) -> dict[str, Any]:
@@ -1043,15 +1475,9 @@ def _apply_absent(aws: Aws, params: Mapping, current: Mapping, planned: Mapping,
             subnet_resource(params),
             say,
         )
-    for name in current["parameter_groups"]:
-        resource = parameter_resource({"name": name})
-        if resource in planned:
-            _delete_unused(
-                aws,
-                lambda name=name: cache.delete_cache_parameter_group(CacheParameterGroupName=name),
-                resource,
-                say,
-            )
+    _delete_parameter_groups(aws, params, current, planned, say)
+    if snapshot_resource(replacement_snapshot(params)) in planned:
+        _delete_snapshot(aws, params)
     if params["auth_token_secret"] and secret_resource(params) in planned:
         option = params["auth_token_secret"]
         secret.delete(aws, option["name"], option["recovery_window_in_days"])
@@ -1091,16 +1517,72 @@ def _predicted_group(params: Mapping, current: Mapping) -> dict[str, Any]:
         return there or {"status": None}
     wanted = desired_group(params, current)
     if there is not None and "primary_endpoint" in there:
-        return predicted(there, wanted)
-    port = params["port"] or DEFAULT_PORT
+        before = before_change(params, there, wanted)
+        if not _impossible(params, before, wanted):
+            return _shown({**predicted(there, wanted), "member_clusters": _members(there, wanted)}, name)
+        wanted = _succession(there, wanted)
+    group = {**_defaults(params, wanted), **wanted}
+    if group["transit_encryption_enabled"] is True and group["transit_encryption_mode"] is None:
+        group["transit_encryption_mode"] = "required"
+    return _shown(
+        {
+            "status": "available",
+            "member_clusters": [f"{name}-{number:03}" for number in range(1, group["num_nodes"] + 1)],
+            "primary_endpoint": {"address": unknown("primary endpoint", name), "port": group["port"]},
+            "reader_endpoint": {"address": unknown("reader endpoint", name), "port": group["port"]},
+            "tags": {},
+            **group,
+        },
+        name,
+    )
+
+
+def _defaults(params: Mapping, wanted: Mapping) -> dict[str, Any]:
+    """What AWS makes of options that are left out on creation, as far as it says so."""
+    name, nodes = _name(params), wanted.get("num_nodes", 1)
     return {
-        "status": None,
-        "member_clusters": [f"{name}-{number:03}" for number in range(1, (params["num_nodes"] or 1) + 1)],
-        "primary_endpoint": {"address": unknown("primary endpoint", name), "port": port},
-        "reader_endpoint": {"address": unknown("reader endpoint", name), "port": port},
-        **wanted,
-        "port": port,
+        **{field: unknown(field, name) for field in _ARGUMENTS},
+        "engine": "redis",
+        "num_nodes": nodes,
+        "port": DEFAULT_PORT,
+        "multi_az_enabled": False,
+        "automatic_failover_enabled": False,
+        "subnet_group": "default",
+        "security_group_ids": [unknown("security_group_ids", name)],
+        "at_rest_encryption_enabled": wanted.get("engine") == "valkey",
+        "kms_key_id": "",
+        "transit_encryption_enabled": False,
+        "transit_encryption_mode": None,
+        "snapshot_retention_limit": 0,
+        "auto_minor_version_upgrade": True,
+        "notification_topic_arn": "",
+        "log_delivery_configurations": {},
+        "network_type": "ipv4",
+        "ip_discovery": "ipv4",
+        "data_tiering_enabled": False,
+        "durability": "disabled",
+        "preferred_cache_cluster_azs": [unknown("zone", name)] * nodes,
     }
+
+
+def _members(there: Mapping, wanted: Mapping) -> list[str]:
+    """Who comes and who goes, AWS decides."""
+    members, count = there["member_clusters"], wanted.get("num_nodes", there["num_nodes"])
+    if count == len(members):
+        return members
+    kept = members if count > len(members) else []
+    return [*kept, *([unknown("member cluster", "")] * (count - len(kept)))]
+
+
+def _shown(group: dict[str, Any], name: str) -> dict[str, Any]:
+    """With what AWS alone fills in: 7.0 becomes a patch of it, and nodes that come have their zones."""
+    if len(_numbers(group["engine_version"])) < 3:
+        group["engine_version"] = unknown("engine version", name)
+    if len(group["preferred_cache_cluster_azs"]) != group["num_nodes"]:
+        group["preferred_cache_cluster_azs"] = [unknown("zone", name)] * group["num_nodes"]
+    if group["durability"] == "default":
+        group["durability"] = unknown("durability", name)
+    return group
 
 
 def _predicted(params: Mapping, there: Mapping | None, wanted: Callable[[Mapping], dict]) -> dict[str, Any]:
@@ -1127,7 +1609,15 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
                 "auth_token_secret_version_id",
             )
         )
-    inner = ("final_snapshot_exists", "scheduled", "auth_token_changed", "auth_token_in_motion", "auth_token_enabled")
+    inner = (
+        "final_snapshot_exists",
+        "scheduled",
+        "auth_token_changed",
+        "auth_token_in_motion",
+        "auth_token_enabled",
+        "created",
+        "nodes",
+    )
     group = {key: value for key, value in _predicted_group(params, current).items() if key not in inner}
     option, arn, key, version = params["auth_token_secret"], None, None, None
     if option:

@@ -11,7 +11,7 @@ description:
   - The auth token is made by this module. It is in Secrets Manager alone, and in no result, diff or message.
   - Changes that AWS takes only one after another are made in an order that works, each waited for. A run that was
     interrupted is taken up where it was left.
-  - What AWS can change only with a new group is refused, with what would be lost.
+  - What AWS can change only with a new group is refused, with what would be lost, unless O(replace) allows it.
   - See U(https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_CreateReplicationGroup.html).
 author: Nexus Learn platform team
 options:
@@ -37,6 +37,12 @@ options:
   num_nodes:
     description: The primary and its replicas together, 1 to 6. A new group without it has one node.
     type: int
+  preferred_cache_cluster_azs:
+    description:
+      - The zones of the nodes, one for each. A new group's primary is in the first. Left out, AWS chooses.
+      - Replicas that are added or taken away follow it. A node that is there cannot be moved.
+    type: list
+    elements: str
   port:
     description:
       - Port, V(6379) when it is left out. Cannot be changed.
@@ -70,9 +76,11 @@ options:
       name:
         description:
           - Name of the parameter group.
+          - When it ends in its family (C(x-redis7)), groups of the same beginning that end in theirs (C(x-redis6-x))
+            are its predecessors. They are deleted when nothing uses them any more and V(Project), V(Environment) and
+            V(Region) of O(tags) are theirs.
           - With O(state=absent), a name that ends in V(*) stands for every parameter group whose name begins so, that
-            carries V(Project), V(Environment) and V(Region) of O(tags) and that nothing else uses. A change of
-            O(engine) or O(engine_version) may leave one behind for each family.
+            carries V(Project), V(Environment) and V(Region) of O(tags) and that nothing else uses.
         type: str
         required: true
       family:
@@ -110,6 +118,13 @@ options:
       - Demand a token of clients. Left out, one is demanded whenever there are TLS and O(auth_token_secret).
       - Cannot be turned off again.
     type: bool
+  auth_token_update_strategy:
+    description:
+      - What a new token does to those before it. V(ROTATE) leaves the last one, or connections without one, valid; with
+        V(SET) it is the only way in.
+      - Left out, it is V(SET) for a group that demands none yet, and V(ROTATE) when the token was lost.
+    type: str
+    choices: [ROTATE, SET]
   auth_token_secret:
     description:
       - The secret that holds C(auth_token) and C(url). Keys that others have put there stay.
@@ -144,6 +159,62 @@ options:
   auto_minor_version_upgrade:
     description: Let AWS raise the patch version in the maintenance window.
     type: bool
+  snapshot_name:
+    description:
+      - Snapshot that a new group is filled from. It has to be of the same engine version or an earlier one.
+      - A group that is there is left as it is, whatever it was made from.
+    type: str
+  snapshot_arns:
+    description: ARN of an RDB file in S3 that a new group is filled from, as with O(snapshot_name).
+    type: list
+    elements: str
+  log_delivery_configurations:
+    description:
+      - Logs that are delivered, enforced whole. One that is delivered and not given is turned off.
+      - Log group or stream have to be there. The slow log has names of commands, and no keys or values.
+      - See U(https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Log_Delivery.html).
+    type: list
+    elements: dict
+    suboptions:
+      log_type:
+        description: V(slow-log), or from Redis 6.2 on V(engine-log).
+        type: str
+        choices: [slow-log, engine-log]
+        required: true
+      destination_type:
+        description: Where it goes.
+        type: str
+        choices: [cloudwatch-logs, kinesis-firehose]
+        default: cloudwatch-logs
+      destination:
+        description: Name of the log group or of the delivery stream.
+        type: str
+        required: true
+      log_format:
+        description: Format of the entries.
+        type: str
+        choices: [json, text]
+        default: json
+  network_type:
+    description:
+      - V(ipv4) when it is left out. The others need subnets with IPv6. Cannot be changed.
+      - See U(https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/network-type.html).
+    type: str
+    choices: [ipv4, ipv6, dual_stack]
+  ip_discovery:
+    description: The addresses that the endpoints resolve to, V(ipv4) when it is left out.
+    type: str
+    choices: [ipv4, ipv6]
+  data_tiering_enabled:
+    description: Keep what is used least on disk. Needs a node type of the family r6gd. Cannot be changed.
+    type: bool
+  durability:
+    description:
+      - V(sync) and V(async) keep every write in a log of several zones, from Valkey 9.0 on. Each can be changed to the
+        other; to turn it on or off needs a new group. V(default) leaves it to AWS.
+      - See U(https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Durability.Configuring.html).
+    type: str
+    choices: [default, sync, async, disabled]
   notification_topic_arn:
     description: ARN of the SNS topic that gets the group's events. Empty turns notifications off.
     type: str
@@ -164,6 +235,13 @@ options:
     description: With O(state=absent), lose the data.
     type: bool
     default: false
+  replace:
+    description:
+      - The name of the group, to have it replaced where AWS cannot change it. Without it that is refused.
+      - A last snapshot is made, the group is deleted, and a new one of the same name is filled from the snapshot, which
+        then goes. Redis is away meanwhile. An engine that is older starts empty, and the snapshot stays.
+      - A run that was interrupted is completed by the next one, with or without this.
+    type: str
   apply_immediately:
     description:
       - V(false) leaves a new node type and a new engine version to the maintenance window.
@@ -264,6 +342,7 @@ SPEC = {
         "engine_version": {"type": "str"},
         "node_type": {"type": "str"},
         "num_nodes": {"type": "int"},
+        "preferred_cache_cluster_azs": {"type": "list", "elements": "str"},
         "port": {"type": "int"},
         "multi_az_enabled": {"type": "bool"},
         "automatic_failover_enabled": {"type": "bool"},
@@ -290,6 +369,7 @@ SPEC = {
         "transit_encryption_enabled": {"type": "bool"},
         "transit_encryption_mode": {"type": "str", "choices": ["preferred", "required"]},
         "auth_token_enabled": {"type": "bool"},
+        "auth_token_update_strategy": {"type": "str", "choices": ["ROTATE", "SET"], "no_log": False},
         "auth_token_secret": {
             "type": "dict",
             "no_log": False,  # where the token is kept; the token itself is no option
@@ -304,11 +384,32 @@ SPEC = {
         "snapshot_window": {"type": "str"},
         "preferred_maintenance_window": {"type": "str"},
         "auto_minor_version_upgrade": {"type": "bool"},
+        "snapshot_name": {"type": "str"},
+        "snapshot_arns": {"type": "list", "elements": "str"},
+        "log_delivery_configurations": {
+            "type": "list",
+            "elements": "dict",
+            "options": {
+                "log_type": {"type": "str", "choices": ["slow-log", "engine-log"], "required": True},
+                "destination_type": {
+                    "type": "str",
+                    "choices": ["cloudwatch-logs", "kinesis-firehose"],
+                    "default": "cloudwatch-logs",
+                },
+                "destination": {"type": "str", "required": True},
+                "log_format": {"type": "str", "choices": ["json", "text"], "default": "json"},
+            },
+        },
+        "network_type": {"type": "str", "choices": ["ipv4", "ipv6", "dual_stack"]},
+        "ip_discovery": {"type": "str", "choices": ["ipv4", "ipv6"]},
+        "data_tiering_enabled": {"type": "bool"},
+        "durability": {"type": "str", "choices": ["default", "sync", "async", "disabled"]},
         "notification_topic_arn": {"type": "str"},
         "tags": {"type": "dict"},
         "state": {"type": "str", "choices": ["present", "absent", "gathered"], "default": "present"},
         "final_snapshot_identifier": {"type": "str"},
         "skip_final_snapshot": {"type": "bool", "default": False},
+        "replace": {"type": "str"},
         "apply_immediately": {"type": "bool", "default": True},
         "wait_timeout": {"type": "int", "default": 3600},
     }

@@ -175,7 +175,7 @@ def test_check_mode_on_an_empty_account(module, calls, args):
     assert group["arn"] == f"arn:aws:elasticache:us-east-1:123456789012:replicationgroup:{name}"
     assert group["primary_endpoint"] == {"address": f"(known after apply: primary endpoint {name})", "port": 6379}
     assert group["member_clusters"] == [f"{name}-001", f"{name}-002"]
-    assert group["status"] is None
+    assert group["status"] == "available"
     assert result["auth_token_secret_arn"].startswith(
         f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}/redis-(known after apply: "
     )
@@ -184,12 +184,12 @@ def test_check_mode_on_an_empty_account(module, calls, args):
     assert created[f"replication group {name}"]["auth_token"] == "(hidden)"
 
 
-# ---- drift ----
+# ---- one group for many; what drifts is in test_drift_elasticache_replication_group.py ----
 
 
 @pytest.fixture(scope="module")
 def kept():
-    """The name of the group that all drift tests share, made by the first."""
+    """The name of the group that tests share, made by the first."""
     return f"t-mod-drift-{next(_numbers)}"
 
 
@@ -209,129 +209,11 @@ def drifting(kept, args, module, network):
     return wanted
 
 
-def modify(**arguments):
-    return lambda cache, name, network: cache.modify_replication_group(
-        ReplicationGroupId=name, ApplyImmediately=True, **arguments
-    )
-
-
-GROUP_DRIFTS = {
-    "description": (modify(ReplicationGroupDescription="by hand"), "by hand", "test"),
-    "node_type": (modify(CacheNodeType="cache.t3.small"), "cache.t3.small", "cache.t3.micro"),
-    "multi_az_enabled": (modify(MultiAZEnabled=False), False, True),
-    "snapshot_retention_limit": (modify(SnapshotRetentionLimit=9), 9, 1),
-    "snapshot_window": (modify(SnapshotWindow="11:00-12:00"), "11:00-12:00", "03:00-04:00"),
-    "preferred_maintenance_window": (
-        modify(PreferredMaintenanceWindow="mon:11:00-mon:12:00"),
-        "mon:11:00-mon:12:00",
-        "sun:04:30-sun:05:30",
-    ),
-    "auto_minor_version_upgrade": (modify(AutoMinorVersionUpgrade=False), False, True),
-    "transit_encryption_mode": (modify(TransitEncryptionMode="preferred"), "preferred", "required"),
-    "parameter_group": (modify(CacheParameterGroupName="default.redis7"), "default.redis7", "NAME"),
-    "num_nodes": (
-        lambda cache, name, network: cache.increase_replica_count(
-            ReplicationGroupId=name, NewReplicaCount=2, ApplyImmediately=True
-        ),
-        3,
-        2,
-    ),
-    "security_group_ids": (
-        lambda cache, name, network: cache.modify_replication_group(
-            ReplicationGroupId=name, SecurityGroupIds=network["groups"][:1], ApplyImmediately=True
-        ),
-        "ONE",
-        "TWO",
-    ),
-    "notification_topic_arn": (
-        lambda cache, name, network: cache.modify_replication_group(
-            ReplicationGroupId=name, NotificationTopicArn=network["topics"][1], ApplyImmediately=True
-        ),
-        "TOPIC B",
-        "TOPIC A",
-    ),
-}
-
-
-@pytest.mark.parametrize("path", GROUP_DRIFTS)
-def test_group_drift(quartet, cache, network, kept, drifting, path):
-    drift, before, after = GROUP_DRIFTS[path]
-    names = {
-        "NAME": kept,
-        "ONE": network["groups"][:1],
-        "TWO": sorted(network["groups"]),
-        "TOPIC A": network["topics"][0],
-        "TOPIC B": network["topics"][1],
-    }
-    drift(cache, kept, network)
-    settled(cache, kept)
-    result = quartet(NAME, drifting)
-    assert [(c["resource"], c["path"], c["before"], c["after"]) for c in result["changes"]] == [
-        (f"replication group {kept}", path, *(names.get(v, v) if isinstance(v, str) else v for v in (before, after)))
-    ]
-
-
-def test_failover_drift(quartet, cache, kept, drifting):
-    cache.modify_replication_group(
-        ReplicationGroupId=kept, MultiAZEnabled=False, AutomaticFailoverEnabled=False, ApplyImmediately=True
-    )
-    settled(cache, kept)
-    assert {path for _, _, path in listed(quartet(NAME, drifting))} == {
-        "multi_az_enabled",
-        "automatic_failover_enabled",
-    }
-
-
 def test_notifications_are_turned_off_and_on(quartet, cache, kept, drifting):
     assert [path for _, _, path in listed(quartet(NAME, {**drifting, "notification_topic_arn": ""}))] == [
         "notification_topic_arn"
     ]
     assert [path for _, _, path in listed(quartet(NAME, drifting))] == ["notification_topic_arn"]
-
-
-@pytest.mark.parametrize("kind", ["replicationgroup", "subnetgroup", "parametergroup"])
-def test_tag_drift(quartet, cache, kept, drifting, kind):
-    arn = f"arn:aws:elasticache:us-east-1:123456789012:{kind}:{kept}"
-    cache.add_tags_to_resource(ResourceName=arn, Tags=[{"Key": "extra", "Value": "yes"}])
-    cache.remove_tags_from_resource(ResourceName=arn, TagKeys=["ManagedBy"])
-    changes = quartet(NAME, drifting)["changes"]
-    assert {(c["path"], c["before"], c["after"]) for c in changes} == {
-        ("tags.extra", "yes", None),
-        ("tags.ManagedBy", None, "ansible"),
-    }
-    assert len({c["resource"] for c in changes}) == 1
-
-
-def test_subnet_group_drift(quartet, cache, network, kept, drifting):
-    cache.modify_cache_subnet_group(
-        CacheSubnetGroupName=kept, CacheSubnetGroupDescription="by hand", SubnetIds=network["subnets"]
-    )
-    changes = quartet(NAME, drifting)["changes"]
-    assert {(c["resource"], c["path"]) for c in changes} == {
-        (f"cache subnet group {kept}", "description"),
-        (f"cache subnet group {kept}", "subnet_ids"),
-    }
-
-
-def test_parameter_drift(quartet, sandbox, manager, cache, kept, drifting):
-    cache.modify_cache_parameter_group(
-        CacheParameterGroupName=kept,
-        ParameterNameValues=[
-            {"ParameterName": "maxmemory-policy", "ParameterValue": "allkeys-lru"},
-            {"ParameterName": "slowlog-max-len", "ParameterValue": "7"},
-        ],
-    )
-    cache.reset_cache_parameter_group(
-        CacheParameterGroupName=kept, ParameterNameValues=[{"ParameterName": "timeout", "ParameterValue": ""}]
-    )
-    changes = quartet(NAME, drifting)["changes"]
-    assert {(c["path"], c["before"], c["after"]) for c in changes} == {
-        ("parameters.maxmemory-policy", "allkeys-lru", "noeviction"),
-        ("parameters.slowlog-max-len", "7", None),
-        ("parameters.timeout", None, "300"),
-    }
-    client = connect(sandbox, manager, kept)
-    assert client.info("memory")["maxmemory_policy"] == "noeviction"
 
 
 def test_a_parameter_at_its_default_is_no_difference(quartet, cache, kept, drifting):
@@ -344,17 +226,6 @@ def test_a_parameter_at_its_default_is_no_difference(quartet, cache, kept, drift
     assert quartet(NAME, same)["changes"] == []
 
 
-def test_secret_drift(quartet, manager, network, kept, drifting):
-    manager.update_secret(SecretId=f"{kept}/redis", Description="by hand", KmsKeyId=network["keys"][1])
-    manager.tag_resource(SecretId=f"{kept}/redis", Tags=[{"Key": "extra", "Value": "yes"}])
-    changes = quartet(NAME, drifting)["changes"]
-    assert {(c["resource"], c["path"], c["before"], c["after"]) for c in changes} == {
-        (f"secret {kept}/redis", "description", "by hand", "test"),
-        (f"secret {kept}/redis", "kms_key_id", network["keys"][1], network["keys"][0]),
-        (f"secret {kept}/redis", "tags.extra", "yes", None),
-    }
-
-
 def test_the_url_is_mended_and_what_others_keep_in_the_secret_stays(quartet, sandbox, manager, kept, drifting):
     value = value_of(manager, kept)
     broken = {**value, "url": "redis://nowhere:6379/0", "note": "mine"}
@@ -365,13 +236,6 @@ def test_the_url_is_mended_and_what_others_keep_in_the_secret_stays(quartet, san
     ]
     assert value_of(manager, kept) == {**value, "note": "mine"}
     assert "nowhere" not in json.dumps(result)
-
-
-def test_a_secret_scheduled_for_deletion_is_restored(quartet, manager, kept, drifting):
-    value = value_of(manager, kept)
-    manager.delete_secret(SecretId=f"{kept}/redis", RecoveryWindowInDays=7)
-    assert listed(quartet(NAME, drifting)) == [(f"secret {kept}/redis", "update", "deletion_date")]
-    assert value_of(manager, kept) == value
 
 
 def test_what_is_left_out_is_not_touched(quartet, cache, kept, drifting):

@@ -1,5 +1,6 @@
 """The pure parts: the order of changes is held against the rules of ElastiCache, for thousands of pairs of groups."""
 
+import datetime
 import re
 from types import SimpleNamespace
 
@@ -58,6 +59,14 @@ def there(**fields):
         "auto_minor_version_upgrade": True,
         "notification_topic_arn": "",
         "scheduled": {},
+        "log_delivery_configurations": {},
+        "network_type": "ipv4",
+        "ip_discovery": "ipv4",
+        "data_tiering_enabled": False,
+        "durability": "disabled",
+        "preferred_cache_cluster_azs": ["us-east-1a"] * fields.get("num_nodes", 1),
+        "nodes": [{"id": "redis-001", "zone": "us-east-1a", "role": "primary"}],
+        "created": datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC),
         "final_snapshot_exists": False,
         "tags": {},
         **fields,
@@ -71,6 +80,7 @@ def current(group, **more):
         "parameter_groups": {},
         "secret": None,
         "keys": {},
+        "snapshots": {},
         **more,
     }
 
