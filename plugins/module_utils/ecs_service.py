@@ -25,6 +25,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import (
     wait_until,
 )
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_cluster import (
+    namespace_as_given,
     strategy,
     strategy_argument,
     write_tags,
@@ -55,18 +56,43 @@ PLAIN = {
     "launch_type": "launchType",
     "platform_version": "platformVersion",
     "health_check_grace_period_seconds": "healthCheckGracePeriodSeconds",
+    "enable_ecs_managed_tags": "enableECSManagedTags",
     "enable_execute_command": "enableExecuteCommand",
     "propagate_tags": "propagateTags",
     "availability_zone_rebalancing": "availabilityZoneRebalancing",
     "desired_count": "desiredCount",
 }
 NETWORK = {"subnets", "security_groups", "assign_public_ip"}
-DEPLOYMENT = {"minimum_healthy_percent", "maximum_percent", "circuit_breaker"}
+# options of the API's deploymentConfiguration -> their name in it
+DEPLOYMENT = {
+    "minimum_healthy_percent": "minimumHealthyPercent",
+    "maximum_percent": "maximumPercent",
+    "circuit_breaker": "deploymentCircuitBreaker",
+    "deployment_alarms": "alarms",
+    "early_success_criteria": "earlySuccessCriteria",
+}
+# lists that are enforced whole and have no order
+LISTS = {"load_balancers": "loadBalancers", "service_registries": "serviceRegistries"}
 
 # What makes ECS replace the tasks; the rest of UpdateService changes the service alone.
-STARTS_TASKS = {*NETWORK, "task_definition", "load_balancers", "platform_version", "rollout"}
+STARTS_TASKS = {
+    *NETWORK,
+    *LISTS,
+    "task_definition",
+    "platform_version",
+    "rollout",
+    "service_connect_configuration",
+    "volume_configurations",
+}
 # UpdateService takes these without a deployment: running tasks would keep the old value.
-FORCES = {"capacity_provider_strategy", "launch_type", "enable_execute_command", "propagate_tags", "rollout"}
+FORCES = {
+    "capacity_provider_strategy",
+    "enable_ecs_managed_tags",
+    "enable_execute_command",
+    "launch_type",
+    "propagate_tags",
+    "rollout",
+}
 
 # Answers that only mean "not yet": a role, service-linked role or listener was created seconds ago.
 NOT_YET = (
@@ -124,8 +150,17 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
     }
     if params["state"] == "absent":
         return current
+    for item in params["services"]:
+        _name_namespace(aws, item, current["services"].get(item["name"], {}))
     together(*(lambda item=item: _describe_task_definition(aws, params, item, current) for item in params["services"]))
     return current
+
+
+def _name_namespace(aws: Aws, item: Mapping, there: Mapping) -> None:
+    given = (item["service_connect_configuration"] or {}).get("namespace")
+    found = there.get("service_connect_configuration", {})
+    if given and "namespace" in found:
+        found["namespace"] = namespace_as_given(aws, found["namespace"], given)
 
 
 def _describe_task_definition(aws: Aws, params: Mapping, item: Mapping, current: dict) -> None:
@@ -162,7 +197,7 @@ def _fields(service: Mapping) -> dict[str, Any]:
     """A described service in the options' names, with the defaults that AWS leaves unsaid."""
     network = service.get("networkConfiguration", {}).get("awsvpcConfiguration", {})
     deployment = service.get("deploymentConfiguration", {})
-    breaker = deployment.get("deploymentCircuitBreaker", {})
+    primary = ecs_rollout.primary(service)
     return {
         "desired_count": service["desiredCount"],
         "launch_type": None if service.get("capacityProviderStrategy") else service.get("launchType"),
@@ -171,28 +206,23 @@ def _fields(service: Mapping) -> dict[str, Any]:
         "subnets": sorted(network.get("subnets", [])),
         "security_groups": sorted(network.get("securityGroups", [])),
         "assign_public_ip": network.get("assignPublicIp") == "ENABLED",
-        "load_balancers": _load_balancers(
-            {
-                "target_group_arn": item.get("targetGroupArn"),
-                "container_name": item.get("containerName"),
-                "container_port": item.get("containerPort"),
-            }
-            for item in service.get("loadBalancers", [])
-        ),
+        **{name: _unordered(service.get(key, [])) for name, key in LISTS.items()},
         "health_check_grace_period_seconds": service.get("healthCheckGracePeriodSeconds", 0),
         "minimum_healthy_percent": deployment.get("minimumHealthyPercent", 100),
         "maximum_percent": deployment.get("maximumPercent", 200),
-        "circuit_breaker": {
-            "enable": breaker.get("enable", False),
-            "rollback": breaker.get("rollback", False),
-        },
+        "circuit_breaker": _with_defaults(BREAKER, deployment.get("deploymentCircuitBreaker", {})),
+        "deployment_alarms": _alarms(ecs_task_definition.shape(deployment.get("alarms", {}))),
+        "early_success_criteria": _with_defaults({"enable": False}, deployment.get("earlySuccessCriteria", {})),
+        "service_connect_configuration": service_connect(primary.get("serviceConnectConfiguration", {})),
+        "volume_configurations": volumes(primary.get("volumeConfigurations", [])),
+        "enable_ecs_managed_tags": service.get("enableECSManagedTags", False),
         "enable_execute_command": service.get("enableExecuteCommand", False),
         "propagate_tags": service.get("propagateTags", "NONE"),
         # "If the service never had a value set, Amazon ECS treats this as DISABLED" (UpdateService)
         "availability_zone_rebalancing": service.get("availabilityZoneRebalancing", "DISABLED"),
         "tags": _tags(service),
         # not an option: a deployment that failed and had nothing to roll back to starts no tasks any more
-        "rollout": "FAILED" if ecs_rollout.primary(service).get("rolloutState") == "FAILED" else "ok",
+        "rollout": "FAILED" if primary.get("rolloutState") == "FAILED" else "ok",
         "raw": service,
     }
 
@@ -201,8 +231,102 @@ def _tags(service: Mapping) -> dict[str, str]:
     return user_tags({tag["key"]: tag["value"] for tag in service.get("tags", [])})
 
 
-def _load_balancers(items: Any) -> list[dict]:
-    return sorted(items, key=lambda item: (item["target_group_arn"], item["container_name"], item["container_port"]))
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentCircuitBreaker.html
+BREAKER = {
+    "enable": False,
+    "rollback": False,
+    "reset_on_healthy_task": True,
+    "threshold_configuration": {"type": "BOUNDED_PERCENT", "value": 50},
+}
+
+
+def _with_defaults(defaults: Mapping, group: Mapping) -> dict[str, Any]:
+    return {**defaults, **ecs_task_definition.shape(group)}
+
+
+def _alarms(alarms: Mapping) -> dict[str, Any]:
+    names = sorted(set(alarms.get("alarm_names", [])))
+    return {"enable": False, "rollback": False, **alarms, "alarm_names": names}
+
+
+def _unordered(items: Sequence[Mapping]) -> list[dict]:
+    """Load balancers or service registries, API's or options', in one order and without what was left out."""
+    return sorted((dict(ecs_task_definition.shape(item)) for item in items), key=lambda item: str(sorted(item.items())))
+
+
+def service_connect(configuration: Mapping) -> dict[str, Any]:
+    """A Service Connect configuration, API's or option's, with the defaults that AWS leaves unsaid.
+
+    ``namespace`` is there only when it is given: without it the cluster's default holds. All else is enforced whole.
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceConnectConfiguration.html
+    """
+    found = ecs_task_definition.shape(ecs_task_definition.api(configuration))
+    result: dict[str, Any] = {"enabled": found.get("enabled", False)}
+    if not result["enabled"]:
+        return result
+    if found.get("namespace"):
+        result["namespace"] = found["namespace"]
+    result["services"] = Exact()
+    for service in found.get("services", []):
+        name = service.pop("port_name")
+        service.setdefault("discovery_name", name)
+        result["services"][name] = service
+    logs = result["log_configuration"] = found.get("log_configuration")
+    if logs is not None:
+        ecs_task_definition.fill_logs(logs)
+    access = result["access_log_configuration"] = found.get("access_log_configuration")
+    if access is not None:
+        access.setdefault("include_query_parameters", "DISABLED")
+    # the API's list holds one setting in each item, and knows only this one
+    levels = [item["log_level"] for item in found.get("container_configurations", []) if item.get("log_level")]
+    result["log_level"] = next(iter(levels), found.get("log_level", "info"))
+    return result
+
+
+def _service_connect_argument(fields: Mapping) -> dict[str, Any]:
+    """The inverse: what the API takes."""
+    if not fields["enabled"]:
+        return {"enabled": False}
+    rest = dict(fields)
+    services = [{"port_name": name, **service} for name, service in rest.pop("services", {}).items()]
+    level = rest.pop("log_level", "info")
+    argument = ecs_task_definition.api(rest)
+    if services:
+        argument["services"] = ecs_task_definition.api(services)
+    if level != "info":
+        argument["containerConfigurations"] = [{"logLevel": level}]
+    return argument
+
+
+def volumes(items: Sequence[Mapping]) -> Exact:
+    """EBS volumes by name, from the API's form or the option's: ``{name: {managed_ebs_volume: {...}}}``."""
+    result = Exact()
+    for item in items:
+        volume = ecs_task_definition.shape(ecs_task_definition.api(item))
+        disk = volume.get("managed_ebs_volume", Exact())
+        for given in disk.pop("tag_specifications", []):
+            disk["tags"] = Exact((tag["key"], tag.get("value", "")) for tag in given.get("tags", []))
+            if given.get("propagate_tags"):
+                disk["propagate_tags"] = given["propagate_tags"]
+        # what is left out is AWS's to choose: only what is given is compared
+        result[volume["name"]] = {"managed_ebs_volume": dict(disk)}
+    return result
+
+
+def _volumes_argument(fields: Mapping) -> list[dict]:
+    """The inverse: what the API takes."""
+    result = []
+    for name, volume in fields.items():
+        disk = dict(volume["managed_ebs_volume"])
+        tags, propagate = disk.pop("tags", {}), disk.pop("propagate_tags", None)
+        argument = ecs_task_definition.api(disk)
+        if tags or propagate:
+            specification = {"resourceType": "volume", **({"propagateTags": propagate} if propagate else {})}
+            if tags:
+                specification["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
+            argument["tagSpecifications"] = [specification]
+        result.append({"name": name, "managedEBSVolume": argument})
+    return result
 
 
 # plan
@@ -220,13 +344,28 @@ def desired(params: Mapping, item: Mapping) -> dict[str, Any]:
             fields[name] = sorted(set(fields[name]))
     if item["capacity_provider_strategy"] is not None:
         fields["capacity_provider_strategy"] = strategy(item["capacity_provider_strategy"])
-    if item["load_balancers"] is not None:
-        fields["load_balancers"] = _load_balancers(dict(entry) for entry in item["load_balancers"])
+    for name in LISTS:
+        if item[name] is not None:
+            fields[name] = _unordered(item[name])
+    for name in ("circuit_breaker", "early_success_criteria"):
+        if name in fields:
+            fields[name] = _given(fields[name])
+    if "deployment_alarms" in fields:
+        fields["deployment_alarms"] = _alarms(fields["deployment_alarms"])
+    if item["service_connect_configuration"] is not None:
+        fields["service_connect_configuration"] = service_connect(item["service_connect_configuration"])
+    if item["volume_configurations"] is not None:
+        fields["volume_configurations"] = volumes(item["volume_configurations"])
     if params["tags"] is not None:
         fields["tags"] = Exact(params["tags"])
     fields["task_definition"] = _task_definition(item)
     fields["rollout"] = "ok"
     return fields
+
+
+def _given(options: Mapping) -> dict[str, Any]:
+    """A group of options without those that were left out."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def enforced(params: Mapping, item: Mapping) -> dict[str, Any]:
@@ -308,6 +447,12 @@ def _refuse_impossible(label: str, item: Mapping, there: Mapping) -> None:
     scheduling = there["raw"].get("schedulingStrategy", "REPLICA")
     if scheduling != "REPLICA":
         raise Refused(f"{label} has the scheduling strategy {scheduling}, which AWS never changes. {again}")
+    strategy_there = there["raw"].get("deploymentConfiguration", {}).get("strategy", "ROLLING")
+    if strategy_there != "ROLLING":
+        # BLUE_GREEN, LINEAR and CANARY shift a listener's traffic: workers and beat have none
+        raise Refused(
+            f"{label} has the deployment strategy {strategy_there}, this module makes ROLLING deployments. {again}"
+        )
     before, after = there["launch_type"], item["launch_type"]
     if before and after and before != after:
         raise Refused(f"{label}: AWS cannot change launch_type from {before} to {after} in place. {again}")
@@ -404,7 +549,7 @@ def _apply_one(
     if revision_tags:
         write_tags(aws, there["revision"]["arn"], params["tags"], revision_tags, prefix="task_definition.tags.")
     wanted = enforced(params, item)
-    arguments |= service_arguments({**there, **wanted}, fields - {"launch_type"}, there["raw"])
+    arguments |= service_arguments(predicted(there, wanted), fields - {"launch_type"}, there["raw"])
     if fields & FORCES:
         arguments["forceNewDeployment"] = True
     if len(arguments) == 1:
@@ -428,23 +573,18 @@ def service_arguments(fields: Mapping, names: set[str], raw: Mapping) -> dict[st
                 "assignPublicIp": "ENABLED" if fields.get("assign_public_ip") else "DISABLED",
             }
         }
-    if names & DEPLOYMENT:
+    if names & set(DEPLOYMENT):
         before = raw.get("deploymentConfiguration", {})
-        deployment = {"alarms": before["alarms"]} if "alarms" in before else {}
-        for name, key in (("minimum_healthy_percent", "minimumHealthyPercent"), ("maximum_percent", "maximumPercent")):
-            if name in fields:
-                deployment[key] = fields[name]
-        if "circuit_breaker" in fields:
-            deployment["deploymentCircuitBreaker"] = {
-                **before.get("deploymentCircuitBreaker", {}),
-                **fields["circuit_breaker"],
-            }
+        deployment = {key: before[key] for key in DEPLOYMENT.values() if key in before}
+        for name in names & set(DEPLOYMENT):
+            deployment[DEPLOYMENT[name]] = ecs_task_definition.api(fields[name])
         arguments["deploymentConfiguration"] = deployment
-    if "load_balancers" in names:
-        arguments["loadBalancers"] = [
-            {ecs_task_definition.camel(key): value for key, value in entry.items()}
-            for entry in fields["load_balancers"]
-        ]
+    for name in names & set(LISTS):
+        arguments[LISTS[name]] = ecs_task_definition.api(fields[name])
+    if "service_connect_configuration" in names:
+        arguments["serviceConnectConfiguration"] = _service_connect_argument(fields["service_connect_configuration"])
+    if "volume_configurations" in names:
+        arguments["volumeConfigurations"] = _volumes_argument(fields["volume_configurations"])
     if "capacity_provider_strategy" in names:
         # an empty list takes a service back to its launch type (UpdateService)
         arguments["capacityProviderStrategy"] = strategy_argument(fields["capacity_provider_strategy"])

@@ -19,7 +19,7 @@ from typing import Any
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Exact
 
 # Mappings whose keys belong to the user and are not names of the API.
-USER_KEYS = ("options", "docker_labels", "dockerLabels", "driver_opts", "driverOpts", "labels")
+USER_KEYS = ("options", "docker_labels", "dockerLabels", "driver_opts", "driverOpts", "labels", "tags")
 
 # What DescribeTaskDefinition adds and nobody can ask for.
 READ_ONLY = (
@@ -64,21 +64,34 @@ KEYED = {
     "depends_on": ("container_name", "condition"),
     "system_controls": ("namespace", "value"),
     "mount_points": ("container_path", None),
+    "tmpfs": ("container_path", None),
     "volumes_from": ("source_container", None),
     "ulimits": ("name", None),
     "volumes": ("name", None),
     "containers": ("name", None),
 }
+# lists of the API that are options by name -> (name, value) of their items
+NAMED = {
+    "environment": ("name", "value"),
+    "secrets": ("name", "valueFrom"),
+    "secret_options": ("name", "valueFrom"),
+    "system_controls": ("namespace", "value"),
+}
+# words that the API writes otherwise than the rest
+ODD_WORDS = {"managed_ebs_volume": "managedEBSVolume", "size_in_gib": "sizeInGiB"}
+ODD_OPTIONS = {word: option for option, word in ODD_WORDS.items()}
 UNORDERED = ("requires_compatibilities", "add", "drop", "ignored_exit_codes")
 
 
 def camel(name: str) -> str:
+    if name in ODD_WORDS:
+        return ODD_WORDS[name]
     head, *tail = name.split("_")
     return head + "".join(word.title() for word in tail)
 
 
 def snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+    return ODD_OPTIONS.get(name) or re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
 
 
 def text(value: Any) -> str:
@@ -86,27 +99,30 @@ def text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _api(value: Any) -> Any:
+def api(value: Any, name: str = "") -> Any:
     """Options in the API's names, without what was left out."""
+    if isinstance(value, Mapping) and name in USER_KEYS:
+        return {key: text(item) for key, item in value.items() if item is not None}
+    if isinstance(value, Mapping) and name in NAMED:
+        key, single = NAMED[name]
+        return [{key: k, single: text(v)} for k, v in value.items() if v is not None]
     if isinstance(value, Mapping):
-        return {
-            camel(key): {k: text(v) for k, v in item.items() if v is not None} if key in USER_KEYS else _api(item)
-            for key, item in value.items()
-            if item is not None
-        }
+        return {camel(key): api(item, key) for key, item in value.items() if item is not None}
+    if name == "environment_files":
+        return [{"value": item, "type": "s3"} for item in value]  # the only type there is
     if isinstance(value, (list, tuple)):
-        return [_api(item) for item in value]
+        return [api(item) for item in value]
     return value
 
 
 def request(definition: Mapping[str, Any], tags: Mapping[str, str] | None) -> dict[str, Any]:
     """The arguments of RegisterTaskDefinition for the option ``task_definition`` and the tags of the task."""
     rest = dict(definition)
-    platform = _api({key: rest.pop(key, None) for key in ("cpu_architecture", "operating_system_family")})
+    platform = api({key: rest.pop(key, None) for key in ("cpu_architecture", "operating_system_family")})
     storage = rest.pop("ephemeral_storage_gib", None)
     containers = rest.pop("containers", None) or []
-    arguments = _api(rest)
-    arguments["containerDefinitions"] = [_container(container) for container in containers]
+    arguments = api(rest)
+    arguments["containerDefinitions"] = [{"environment": [], "secrets": [], **api(item)} for item in containers]
     for size in ("cpu", "memory"):
         if size in arguments:
             arguments[size] = str(arguments[size])
@@ -119,23 +135,12 @@ def request(definition: Mapping[str, Any], tags: Mapping[str, str] | None) -> di
     return arguments
 
 
-def _container(container: Mapping[str, Any]) -> dict[str, Any]:
-    rest = dict(container)
-    environment = rest.pop("environment", None) or {}
-    secrets = rest.pop("secrets", None) or {}
-    return {
-        **_api(rest),
-        "environment": [{"name": k, "value": text(v)} for k, v in environment.items() if v is not None],
-        "secrets": [{"name": k, "valueFrom": v} for k, v in secrets.items() if v is not None],
-    }
-
-
 def normal(document: Mapping[str, Any]) -> Exact:
     """The normal form of RegisterTaskDefinition's arguments or of a described ``taskDefinition``, without its tags."""
-    task = _shape({key: value for key, value in document.items() if key not in (*READ_ONLY, "tags")})
+    task = shape({key: value for key, value in document.items() if key not in (*READ_ONLY, "tags")})
     task["containers"] = task.pop("container_definitions", Exact())
     task.update(task.pop("runtime_platform", {}))
-    storage = task.pop("ephemeral_storage", {}).get("size_in_gi_b")
+    storage = task.pop("ephemeral_storage", {}).get("size_in_gib")
     if storage is not None:
         task["ephemeral_storage_gib"] = storage
     for size, unit in (("cpu", "vcpu"), ("memory", "gb")):
@@ -144,35 +149,42 @@ def normal(document: Mapping[str, Any]) -> Exact:
     for name, value in TASK_DEFAULTS.items():
         task.setdefault(name, value)
     for volume in task.setdefault("volumes", Exact()).values():
-        _fill(volume, {"configured_at_launch": False})
+        fill(volume, {"configured_at_launch": False})
         efs = volume.get("efs_volume_configuration")
         if efs is not None:
-            _fill(efs, EFS_DEFAULTS)
-            _fill(efs.setdefault("authorization_config", Exact()), {"iam": "DISABLED"})
+            fill(efs, EFS_DEFAULTS)
+            fill(efs.setdefault("authorization_config", Exact()), {"iam": "DISABLED"})
+        if "s3files_volume_configuration" in volume:
+            fill(volume["s3files_volume_configuration"], {"root_directory": "/"})
     for container in task["containers"].values():
         _normal_container(container, task["network_mode"])
     return task
 
 
 def _normal_container(container: Exact, network_mode: str) -> None:
-    _fill(container, CONTAINER_DEFAULTS)
-    _fill(container.setdefault("linux_parameters", Exact()), {"init_process_enabled": False})
+    fill(container, CONTAINER_DEFAULTS)
+    fill(container.setdefault("linux_parameters", Exact()), {"init_process_enabled": False})
     for name in ("environment", "secrets"):
         container.setdefault(name, Exact())
     for port in container.get("port_mappings", {}).values():
         if network_mode in ("awsvpc", "host") and "container_port" in port:
             port["host_port"] = port["container_port"]
     for mount in (*container.get("mount_points", {}).values(), *container.get("volumes_from", {}).values()):
-        _fill(mount, {"read_only": False})
+        fill(mount, {"read_only": False})
     if "health_check" in container:
-        _fill(container["health_check"], HEALTH_CHECK_DEFAULTS)
+        fill(container["health_check"], HEALTH_CHECK_DEFAULTS)
     if "log_configuration" in container:
-        container["log_configuration"].setdefault("options", Exact())
+        fill_logs(container["log_configuration"])
     if "restart_policy" in container:
-        _fill(container["restart_policy"], {"restart_attempt_period": 300})
+        fill(container["restart_policy"], {"restart_attempt_period": 300})
 
 
-def _fill(fields: dict, defaults: Mapping[str, Any]) -> None:
+def fill_logs(log_configuration: Exact) -> None:
+    for name in ("options", "secret_options"):
+        log_configuration.setdefault(name, Exact())
+
+
+def fill(fields: dict, defaults: Mapping[str, Any]) -> None:
     for name, value in defaults.items():
         fields.setdefault(name, value)
 
@@ -183,7 +195,7 @@ def _amount(size: str, unit: str) -> str:
     return str(int(float(number[1]) * 1024)) if number else size
 
 
-def _shape(value: Any, name: str = "") -> Any:
+def shape(value: Any, name: str = "") -> Any:
     """The API's structure in our names: keyed lists as mappings, unordered lists sorted, empty things left out."""
     if isinstance(value, Mapping):
         if name in USER_KEYS:
@@ -191,23 +203,25 @@ def _shape(value: Any, name: str = "") -> Any:
         shaped = Exact()
         for key, item in value.items():
             field = snake(key)
-            inner = _shape(item, field)
+            inner = shape(item, field)
             if inner is not None and inner != [] and inner != {} and inner != "":
                 shaped[field] = inner
         return shaped
     if not isinstance(value, (list, tuple)):
         return value
     if name == "port_mappings":
-        return Exact(_port(_shape(item)) for item in value)
+        return Exact(_port(shape(item)) for item in value)
     if name == "container_definitions":
         name = "containers"
+    if name == "environment_files":
+        return [item["value"] for item in value]
     if name in KEYED:
         key, single = KEYED[name]
-        shaped_items = [_keep_empty_value(_shape(item), item) for item in value]
+        shaped_items = [_keep_empty_value(shape(item), item) for item in value]
         return Exact((item.pop(key), item.get(single, "") if single else item) for item in shaped_items)
     if name in UNORDERED:
         return sorted(value)
-    return [_shape(item) for item in value]
+    return [shape(item) for item in value]
 
 
 def _keep_empty_value(shaped: Exact, item: Mapping) -> Exact:

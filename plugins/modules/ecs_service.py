@@ -90,6 +90,15 @@ options:
           ephemeral_storage_gib:
             description: Disk of a Fargate task in GiB, 21 to 200. AWS's default is 20, which cannot be given.
             type: int
+          pid_mode:
+            description:
+              - Process namespace that the containers share, for a sidecar that watches the others. Fargate takes only
+                V(task). Left out, each container has its own.
+            type: str
+            choices: [task, host]
+          enable_fault_injection:
+            description: Whether the containers may ask for faults to be injected. AWS's default is V(false).
+            type: bool
           volumes:
             description: Volumes for O(services[].task_definition.containers[].mount_points).
             type: list
@@ -99,6 +108,10 @@ options:
                 description: Name of the volume. With a name alone it is an empty folder that lives as long as the task.
                 type: str
                 required: true
+              configured_at_launch:
+                description:
+                  - Whether O(services[].volume_configurations) says what it is. AWS's default is V(false).
+                type: bool
               efs_volume_configuration:
                 description:
                   - An EFS file system, see
@@ -130,6 +143,25 @@ options:
                         description: Whether the task role is used. AWS's default is V(DISABLED).
                         type: str
                         choices: [ENABLED, DISABLED]
+              s3files_volume_configuration:
+                description:
+                  - An S3 Files file system, see
+                    U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_S3FilesVolumeConfiguration.html).
+                type: dict
+                suboptions:
+                  file_system_arn:
+                    description: ARN of the file system.
+                    type: str
+                    required: true
+                  root_directory:
+                    description: Folder in it that is mounted. AWS's default is C(/). Not with an access point.
+                    type: str
+                  transit_encryption_port:
+                    description: Port of the encrypted traffic. Left out, the mount helper chooses.
+                    type: int
+                  access_point_arn:
+                    description: ARN of the access point.
+                    type: str
           containers:
             description:
               - The containers, see
@@ -157,9 +189,24 @@ options:
                 description: Command, instead of the image's.
                 type: list
                 elements: str
+              repository_credentials:
+                description: Log-in to a private registry other than ECR.
+                type: dict
+                suboptions:
+                  credentials_parameter:
+                    description: ARN of the secret with user name and password.
+                    type: str
+                    required: true
               environment:
                 description: Environment variables by name.
                 type: dict
+              environment_files:
+                description:
+                  - ARNs of up to ten S3 objects, called C(*.env), with a C(VARIABLE=value) in each line. The first that
+                    has a variable wins; what O(services[].task_definition.containers[].environment) has wins over all.
+                  - See U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_EnvironmentFile.html).
+                type: list
+                elements: str
               secrets:
                 description:
                   - Environment variables by name, whose value is the ARN of a secret or parameter that ECS reads when
@@ -181,6 +228,28 @@ options:
                   name:
                     description: Name for Service Connect.
                     type: str
+                  app_protocol:
+                    description: Protocol that Service Connect sees on it. Left out, it is plain TCP.
+                    type: str
+                    choices: [http, http2, grpc]
+              restart_policy:
+                description:
+                  - Whether the container is started again in the same task when it ends, instead of a new task.
+                  - See U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerRestartPolicy.html).
+                type: dict
+                suboptions:
+                  enabled:
+                    description: Whether it is.
+                    type: bool
+                    required: true
+                  ignored_exit_codes:
+                    description: Exit codes after which it is not, in any order.
+                    type: list
+                    elements: int
+                  restart_attempt_period:
+                    description:
+                      - Seconds, 60 to 1800, that it must have run to be started again. AWS's default is 300.
+                    type: int
               health_check:
                 description:
                   - Command that tells whether the container is well. The Dockerfile's own is ignored by ECS. See
@@ -241,13 +310,80 @@ options:
                   options:
                     description: Options of the driver by name, such as C(awslogs-group).
                     type: dict
+                  secret_options:
+                    description: Further options by name, whose value is the ARN of a secret or parameter.
+                    type: dict
+              firelens_configuration:
+                description:
+                  - Makes the container the log router for those with the log driver V(awsfirelens), see
+                    U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_FirelensConfiguration.html).
+                type: dict
+                suboptions:
+                  type:
+                    description: Log router.
+                    type: str
+                    choices: [fluentd, fluentbit]
+                    required: true
+                  options:
+                    description: Its options by name, such as C(enable-ecs-log-metadata).
+                    type: dict
               linux_parameters:
-                description: Settings of the Linux container.
+                description:
+                  - Settings of the Linux container, see
+                    U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_LinuxParameters.html).
                 type: dict
                 suboptions:
                   init_process_enabled:
                     description: Run an init that reaps zombies and passes signals on. AWS's default is V(false).
                     type: bool
+                  capabilities:
+                    description: Linux capabilities beside Docker's default ones, in any order.
+                    type: dict
+                    suboptions:
+                      add:
+                        description: More of them. Fargate adds C(SYS_PTRACE) only.
+                        type: list
+                        elements: str
+                      drop:
+                        description: Fewer of them.
+                        type: list
+                        elements: str
+                  tmpfs:
+                    description: File systems in memory.
+                    type: list
+                    elements: dict
+                    suboptions:
+                      container_path:
+                        description: Where it is mounted.
+                        type: str
+                        required: true
+                      size:
+                        description: Its size in MiB.
+                        type: int
+                        required: true
+                      mount_options:
+                        description: Options of the mount, such as V(noexec).
+                        type: list
+                        elements: str
+              system_controls:
+                description:
+                  - Kernel parameters by name, such as C(net.ipv4.tcp_keepalive_time). They hold for the whole task.
+                type: dict
+              docker_labels:
+                description: Labels of the container by name.
+                type: dict
+              version_consistency:
+                description:
+                  - Whether all tasks of a deployment run the image that the tag stood for when it began. AWS's default
+                    is V(enabled).
+                type: str
+                choices: [enabled, disabled]
+              interactive:
+                description: Keep standard input open. AWS's default is V(false).
+                type: bool
+              pseudo_terminal:
+                description: Give it a terminal. AWS's default is V(false).
+                type: bool
               readonly_root_filesystem:
                 description: Make the root file system read-only. AWS's default is V(false).
                 type: bool
@@ -266,6 +402,18 @@ options:
                     required: true
                   read_only:
                     description: Whether it is read-only. AWS's default is V(false).
+                    type: bool
+              volumes_from:
+                description: Other containers whose volumes the container sees too.
+                type: list
+                elements: dict
+                suboptions:
+                  source_container:
+                    description: Name of the other container.
+                    type: str
+                    required: true
+                  read_only:
+                    description: Whether they are read-only. AWS's default is V(false).
                     type: bool
               user:
                 description: User that runs the command, instead of the image's.
@@ -354,6 +502,185 @@ options:
             description: Its port.
             type: int
             required: true
+      service_registries:
+        description:
+          - Cloud Map service in which the tasks are registered, one at most. Enforced whole.
+          - See U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceRegistry.html).
+        type: list
+        elements: dict
+        suboptions:
+          registry_arn:
+            description: ARN of the Cloud Map service.
+            type: str
+            required: true
+          port:
+            description: Port of its SRV records.
+            type: int
+          container_name:
+            description: Container of its SRV records, instead of the port.
+            type: str
+          container_port:
+            description: Port of that container.
+            type: int
+      service_connect_configuration:
+        description:
+          - Names of this service for others of its namespace, and the way to theirs, through a proxy beside each task.
+            Enforced whole, but for the namespace.
+          - See U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceConnectConfiguration.html).
+        type: dict
+        suboptions:
+          enabled:
+            description: Whether the tasks get the proxy.
+            type: bool
+            required: true
+          namespace:
+            description: Name or ARN of the Cloud Map namespace. Left out, it is the cluster's default one.
+            type: str
+          services:
+            description: What others can reach. A service that only reaches others has none.
+            type: list
+            elements: dict
+            suboptions:
+              port_name:
+                description: Name of a port mapping of the task definition.
+                type: str
+                required: true
+              discovery_name:
+                description: Name of the Cloud Map service. AWS's default is the port's name.
+                type: str
+              client_aliases:
+                description: Where others reach it, one at most.
+                type: list
+                elements: dict
+                suboptions:
+                  port:
+                    description: Port that they use.
+                    type: int
+                    required: true
+                  dns_name:
+                    description: Name that they use. AWS's default is C(<discovery_name>.<namespace>).
+                    type: str
+              ingress_port_override:
+                description: Port on which the proxy listens. AWS's default is the container's port.
+                type: int
+              timeout:
+                description: Seconds after which the proxy gives up, 0 for never.
+                type: dict
+                suboptions:
+                  idle_timeout_seconds:
+                    description: On a connection without traffic. AWS's default is 300, and 3600 for plain TCP.
+                    type: int
+                  per_request_timeout_seconds:
+                    description: On a request without an answer. Not for plain TCP.
+                    type: int
+              tls:
+                description: Encryption between the proxies.
+                type: dict
+                suboptions:
+                  issuer_certificate_authority:
+                    description: Who signs the certificates.
+                    type: dict
+                    required: true
+                    suboptions:
+                      aws_pca_authority_arn:
+                        description: ARN of the private certificate authority.
+                        type: str
+                        required: true
+                  kms_key:
+                    description: KMS key of the certificates' private keys.
+                    type: str
+                  role_arn:
+                    description: Role with which ECS manages them.
+                    type: str
+          log_configuration:
+            description: Where the proxy's output goes, as for a container.
+            type: dict
+            suboptions:
+              log_driver:
+                description: Log driver.
+                type: str
+                choices: [awslogs, splunk, awsfirelens]
+                required: true
+              options:
+                description: Options of the driver by name.
+                type: dict
+              secret_options:
+                description: Further options by name, whose value is the ARN of a secret or parameter.
+                type: dict
+          access_log_configuration:
+            description: A line for each request in the proxy's output.
+            type: dict
+            suboptions:
+              format:
+                description: Form of the lines.
+                type: str
+                choices: [TEXT, JSON]
+                required: true
+              include_query_parameters:
+                description: Whether they show what follows a C(?) in a URL. AWS's default is V(DISABLED).
+                type: str
+                choices: [ENABLED, DISABLED]
+          log_level:
+            description: How much the proxy writes. AWS's default is V(info).
+            type: str
+            choices: [debug, info]
+      volume_configurations:
+        description:
+          - EBS volumes for those of the task definition that are V(configured_at_launch). Each task gets its own, which
+            ends with the task. In a volume only what is given is enforced.
+          - See U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceManagedEBSVolumeConfiguration.html).
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description: Name of the volume in the task definition.
+            type: str
+            required: true
+          managed_ebs_volume:
+            description: The volume.
+            type: dict
+            required: true
+            suboptions:
+              role_arn:
+                description: Role with which ECS makes and attaches it.
+                type: str
+                required: true
+              size_in_gib:
+                description: Its size. Required without a snapshot.
+                type: int
+              snapshot_id:
+                description: Snapshot that it begins with.
+                type: str
+              volume_initialization_rate:
+                description: MiB per second at which the snapshot is fetched.
+                type: int
+              volume_type:
+                description: Its type.
+                type: str
+                choices: [gp2, gp3, io1, io2, st1, sc1]
+              iops:
+                description: Operations per second.
+                type: int
+              throughput:
+                description: MiB per second, of V(gp3) only.
+                type: int
+              encrypted:
+                description: Whether it is encrypted.
+                type: bool
+              kms_key_id:
+                description: ARN of the KMS key for that.
+                type: str
+              filesystem_type:
+                description: Its file system. AWS's default is V(xfs).
+                type: str
+                choices: [ext3, ext4, xfs]
+              tags:
+                description: Its tags.
+                type: dict
+              propagate_tags:
+                description: Whose tags it gets, too. AWS's default is V(NONE).
+                type: str
+                choices: [SERVICE, TASK_DEFINITION, NONE]
       health_check_grace_period_seconds:
         description: Seconds after a task's start in which failing health checks do not stop it. AWS's default is 0.
         type: int
@@ -379,6 +706,69 @@ options:
             description: Whether ECS then goes back to the last deployment that completed.
             type: bool
             required: true
+          threshold_configuration:
+            description:
+              - How many tasks may fail before, see
+                U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ThresholdConfiguration.html). AWS's
+                default is half of the desired tasks, but at least 3 and at most 200.
+            type: dict
+            suboptions:
+              type:
+                description:
+                  - V(COUNT) is a number of tasks, the others are per cent of the desired ones; V(BOUNDED_PERCENT) keeps
+                    between 3 and 200.
+                type: str
+                choices: [COUNT, BOUNDED_PERCENT, UNBOUNDED_PERCENT]
+                required: true
+              value:
+                description: The number.
+                type: int
+                required: true
+          reset_on_healthy_task:
+            description: Whether a task that becomes healthy sets the count back to 0. AWS's default is V(true).
+            type: bool
+      deployment_alarms:
+        description:
+          - CloudWatch alarms that make a deployment fail. ECS heeds none of them in a deployment that begins while one
+            is in ALARM.
+          - See U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentAlarms.html).
+        type: dict
+        suboptions:
+          alarm_names:
+            description: Names of the alarms, in any order.
+            type: list
+            elements: str
+            required: true
+          enable:
+            description: Whether they are heeded.
+            type: bool
+            required: true
+          rollback:
+            description: Whether ECS then goes back to the last deployment that completed.
+            type: bool
+            required: true
+      early_success_criteria:
+        description:
+          - When a deployment counts as completed before all of its tasks are healthy, see
+            U(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentEarlySuccessCriteria.html).
+        type: dict
+        suboptions:
+          enable:
+            description: Whether it may.
+            type: bool
+            required: true
+          healthy_percent:
+            description:
+              - Per cent of the desired tasks that must be healthy, at least O(services[].minimum_healthy_percent).
+            type: int
+          source_service_revision_cleanup:
+            description: Whether the old tasks are stopped before, or V(DEFERRED) till afterwards.
+            type: str
+            choices: [BLOCKING, DEFERRED]
+      enable_ecs_managed_tags:
+        description:
+          - Whether tasks get the tags C(aws:ecs:clusterName) and C(aws:ecs:serviceName). AWS's default is V(false).
+        type: bool
       enable_execute_command:
         description: Allow C(aws ecs execute-command) in the tasks. AWS's default is V(false).
         type: bool
@@ -503,13 +893,48 @@ EFS = {
     },
 }
 
+S3_FILES = {
+    "file_system_arn": {"type": "str", "required": True},
+    "root_directory": {"type": "str"},
+    "transit_encryption_port": {"type": "int"},
+    "access_point_arn": {"type": "str"},
+}
+
+LOGS = {
+    "log_driver": {"type": "str", "required": True, "choices": ["awslogs", "splunk", "awsfirelens"]},
+    "options": {"type": "dict"},
+    "secret_options": {"type": "dict", "no_log": False},  # ARNs, not values
+}
+
+LINUX = {
+    "init_process_enabled": {"type": "bool"},
+    "capabilities": {
+        "type": "dict",
+        "options": {"add": {"type": "list", "elements": "str"}, "drop": {"type": "list", "elements": "str"}},
+    },
+    "tmpfs": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "container_path": {"type": "str", "required": True},
+            "size": {"type": "int", "required": True},
+            "mount_options": {"type": "list", "elements": "str"},
+        },
+    },
+}
+
 CONTAINER = {
     "name": {"type": "str", "required": True},
     "image": {"type": "str", "required": True},
     "essential": {"type": "bool"},
     "entry_point": {"type": "list", "elements": "str"},
     "command": {"type": "list", "elements": "str"},
+    "repository_credentials": {
+        "type": "dict",
+        "options": {"credentials_parameter": {"type": "str", "required": True}},
+    },
     "environment": {"type": "dict"},
+    "environment_files": {"type": "list", "elements": "str"},
     "secrets": {"type": "dict", "no_log": False},  # ARNs, not values
     "port_mappings": {
         "type": "list",
@@ -518,6 +943,15 @@ CONTAINER = {
             "container_port": {"type": "int", "required": True},
             "protocol": {"type": "str", "choices": ["tcp", "udp"]},
             "name": {"type": "str"},
+            "app_protocol": {"type": "str", "choices": ["http", "http2", "grpc"]},
+        },
+    },
+    "restart_policy": {
+        "type": "dict",
+        "options": {
+            "enabled": {"type": "bool", "required": True},
+            "ignored_exit_codes": {"type": "list", "elements": "int"},
+            "restart_attempt_period": {"type": "int"},
         },
     },
     "health_check": {
@@ -540,14 +974,20 @@ CONTAINER = {
             "condition": {"type": "str", "required": True, "choices": ["START", "COMPLETE", "SUCCESS", "HEALTHY"]},
         },
     },
-    "log_configuration": {
+    "log_configuration": {"type": "dict", "options": LOGS},
+    "firelens_configuration": {
         "type": "dict",
         "options": {
-            "log_driver": {"type": "str", "required": True, "choices": ["awslogs", "splunk", "awsfirelens"]},
+            "type": {"type": "str", "required": True, "choices": ["fluentd", "fluentbit"]},
             "options": {"type": "dict"},
         },
     },
-    "linux_parameters": {"type": "dict", "options": {"init_process_enabled": {"type": "bool"}}},
+    "linux_parameters": {"type": "dict", "options": LINUX},
+    "system_controls": {"type": "dict"},
+    "docker_labels": {"type": "dict"},
+    "version_consistency": {"type": "str", "choices": ["enabled", "disabled"]},
+    "interactive": {"type": "bool"},
+    "pseudo_terminal": {"type": "bool"},
     "readonly_root_filesystem": {"type": "bool"},
     "mount_points": {
         "type": "list",
@@ -555,6 +995,14 @@ CONTAINER = {
         "options": {
             "source_volume": {"type": "str", "required": True},
             "container_path": {"type": "str", "required": True},
+            "read_only": {"type": "bool"},
+        },
+    },
+    "volumes_from": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "source_container": {"type": "str", "required": True},
             "read_only": {"type": "bool"},
         },
     },
@@ -590,15 +1038,81 @@ TASK_DEFINITION = {
     "cpu_architecture": {"type": "str", "choices": ["X86_64", "ARM64"]},
     "operating_system_family": {"type": "str"},
     "ephemeral_storage_gib": {"type": "int"},
+    "pid_mode": {"type": "str", "choices": ["task", "host"]},
+    "enable_fault_injection": {"type": "bool"},
     "volumes": {
         "type": "list",
         "elements": "dict",
         "options": {
             "name": {"type": "str", "required": True},
+            "configured_at_launch": {"type": "bool"},
             "efs_volume_configuration": {"type": "dict", "options": EFS},
+            "s3files_volume_configuration": {"type": "dict", "options": S3_FILES},
         },
     },
     "containers": {"type": "list", "elements": "dict", "required": True, "options": CONTAINER},
+}
+
+SERVICE_CONNECT = {
+    "enabled": {"type": "bool", "required": True},
+    "namespace": {"type": "str"},
+    "services": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "port_name": {"type": "str", "required": True},
+            "discovery_name": {"type": "str"},
+            "client_aliases": {
+                "type": "list",
+                "elements": "dict",
+                "options": {"port": {"type": "int", "required": True}, "dns_name": {"type": "str"}},
+            },
+            "ingress_port_override": {"type": "int"},
+            "timeout": {
+                "type": "dict",
+                "options": {
+                    "idle_timeout_seconds": {"type": "int"},
+                    "per_request_timeout_seconds": {"type": "int"},
+                },
+            },
+            "tls": {
+                "type": "dict",
+                "options": {
+                    "issuer_certificate_authority": {
+                        "type": "dict",
+                        "required": True,
+                        "options": {"aws_pca_authority_arn": {"type": "str", "required": True}},
+                    },
+                    "kms_key": {"type": "str", "no_log": False},  # the key's ARN
+                    "role_arn": {"type": "str"},
+                },
+            },
+        },
+    },
+    "log_configuration": {"type": "dict", "options": LOGS},
+    "access_log_configuration": {
+        "type": "dict",
+        "options": {
+            "format": {"type": "str", "required": True, "choices": ["TEXT", "JSON"]},
+            "include_query_parameters": {"type": "str", "choices": SWITCH},
+        },
+    },
+    "log_level": {"type": "str", "choices": ["debug", "info"]},
+}
+
+EBS = {
+    "role_arn": {"type": "str", "required": True},
+    "size_in_gib": {"type": "int"},
+    "snapshot_id": {"type": "str"},
+    "volume_initialization_rate": {"type": "int"},
+    "volume_type": {"type": "str", "choices": ["gp2", "gp3", "io1", "io2", "st1", "sc1"]},
+    "iops": {"type": "int"},
+    "throughput": {"type": "int"},
+    "encrypted": {"type": "bool"},
+    "kms_key_id": {"type": "str"},
+    "filesystem_type": {"type": "str", "choices": ["ext3", "ext4", "xfs"]},
+    "tags": {"type": "dict"},
+    "propagate_tags": {"type": "str", "choices": ["SERVICE", "TASK_DEFINITION", "NONE"]},
 }
 
 SERVICE = {
@@ -629,6 +1143,25 @@ SERVICE = {
             "container_port": {"type": "int", "required": True},
         },
     },
+    "service_registries": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "registry_arn": {"type": "str", "required": True},
+            "port": {"type": "int"},
+            "container_name": {"type": "str"},
+            "container_port": {"type": "int"},
+        },
+    },
+    "service_connect_configuration": {"type": "dict", "options": SERVICE_CONNECT},
+    "volume_configurations": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "managed_ebs_volume": {"type": "dict", "required": True, "options": EBS},
+        },
+    },
     "health_check_grace_period_seconds": {"type": "int"},
     "minimum_healthy_percent": {"type": "int"},
     "maximum_percent": {"type": "int"},
@@ -637,8 +1170,37 @@ SERVICE = {
         "options": {
             "enable": {"type": "bool", "required": True},
             "rollback": {"type": "bool", "required": True},
+            "threshold_configuration": {
+                "type": "dict",
+                "options": {
+                    "type": {
+                        "type": "str",
+                        "required": True,
+                        "choices": ["COUNT", "BOUNDED_PERCENT", "UNBOUNDED_PERCENT"],
+                    },
+                    "value": {"type": "int", "required": True},
+                },
+            },
+            "reset_on_healthy_task": {"type": "bool"},
         },
     },
+    "deployment_alarms": {
+        "type": "dict",
+        "options": {
+            "alarm_names": {"type": "list", "elements": "str", "required": True},
+            "enable": {"type": "bool", "required": True},
+            "rollback": {"type": "bool", "required": True},
+        },
+    },
+    "early_success_criteria": {
+        "type": "dict",
+        "options": {
+            "enable": {"type": "bool", "required": True},
+            "healthy_percent": {"type": "int"},
+            "source_service_revision_cleanup": {"type": "str", "choices": ["BLOCKING", "DEFERRED"]},
+        },
+    },
+    "enable_ecs_managed_tags": {"type": "bool"},
     "enable_execute_command": {"type": "bool"},
     "propagate_tags": {"type": "str", "choices": ["SERVICE", "TASK_DEFINITION", "NONE"]},
     "availability_zone_rebalancing": {"type": "str", "choices": SWITCH},

@@ -27,6 +27,10 @@ KEPT = (
     "requiresCompatibilities", "pidMode", "ipcMode", "proxyConfiguration", "inferenceAccelerators", "ephemeralStorage",
     "enableFaultInjection",
 )  # fmt: skip
+NOT_FARGATE = (
+    "disableNetworking", "dnsSearchDomains", "dnsServers", "dockerSecurityOptions", "extraHosts", "links", "privileged",
+)  # fmt: skip
+"""Container fields that Fargate does not take; hostname is refused with awsvpc."""
 LIMITS = {"interval": (5, 300, 30), "timeout": (2, 60, 5), "retries": (1, 10, 3), "startPeriod": (0, 300, None)}
 """healthCheck field -> lowest, highest, default."""
 
@@ -77,6 +81,15 @@ def _check_fargate(definition: dict) -> None:
             f"No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. "
             "See the Amazon ECS documentation for the valid values."
         )
+    if definition.get("ipcMode") or definition.get("placementConstraints"):
+        raise client("Fargate does not support ipcMode and placementConstraints.")
+    if definition.get("pidMode", "task") != "task":
+        raise client("Fargate only supports pidMode 'task'.")
+    if not 21 <= (definition.get("ephemeralStorage") or {}).get("sizeInGiB", 21) <= 200:
+        raise client("The ephemeral storage of a Fargate task must be between 21 and 200 GiB.")
+    for volume in definition.get("volumes") or []:
+        if volume.get("dockerVolumeConfiguration") or (volume.get("host") or {}).get("sourcePath"):
+            raise client(f"Fargate does not support the configuration of volume {volume['name']}.")
 
 
 def _container(container: dict, definition: dict) -> dict:
@@ -129,12 +142,41 @@ def _check_containers(definition: dict, fargate: bool) -> None:
         raise client("Container names must be unique within a task definition.")
     if not any(container["essential"] for container in containers):
         raise client("At least one container in a task definition must be essential.")
+    _check_mounts(definition)
+    _check_firelens(containers)
     _check_cycles({c["name"]: [d["containerName"] for d in c.get("dependsOn", [])] for c in containers})
     if definition.get("cpu") and sum(container["cpu"] for container in containers) > int(definition["cpu"]):
         raise client("Total cpu of containers cannot exceed the 'cpu' of the task.")
     reserved = sum(container.get("memoryReservation") or container.get("memory") or 0 for container in containers)
     if definition.get("memory") and reserved > int(definition["memory"]):
         raise client("Total memory of containers cannot exceed the 'memory' of the task.")
+
+
+def _check_mounts(definition: dict) -> None:
+    volumes = {volume.get("name") for volume in definition["volumes"]}
+    names = {container["name"] for container in definition["containerDefinitions"]}
+    for container in definition["containerDefinitions"]:
+        for mount in container["mountPoints"]:
+            if mount.get("sourceVolume") not in volumes:
+                raise client(
+                    f"Invalid 'mountPoints.sourceVolume' setting: Unknown volume '{mount.get('sourceVolume')}'."
+                )
+        for source in container["volumesFrom"]:
+            if source.get("sourceContainer") not in names - {container["name"]}:
+                raise client(f"Unknown container '{source.get('sourceContainer')}' in 'volumesFrom'.")
+
+
+def _check_firelens(containers: list[dict]) -> None:
+    """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/firelens-taskdef.html"""
+    routers = [container for container in containers if container.get("firelensConfiguration")]
+    senders = [c for c in containers if (c.get("logConfiguration") or {}).get("logDriver") == "awsfirelens"]
+    if len(routers) > 1:
+        raise client("A task definition can have one container with a firelensConfiguration only.")
+    if bool(routers) != bool(senders):
+        raise client(
+            "When a firelensConfiguration object is specified, at least one container has to be configured with the "
+            "awsfirelens log driver, and the other way round."
+        )
 
 
 def _check_dependency(container: dict, dependency: dict, containers: dict[str, dict]) -> None:
@@ -161,8 +203,15 @@ def _check_cycles(waits_for: dict[str, list[str]]) -> None:
 
 def _check_environment(container: dict, definition: dict) -> None:
     secrets = [secret["name"] for secret in container.get("secrets", [])]
-    if secrets and not definition.get("executionRoleArn"):
+    needs_role = secrets or (container.get("logConfiguration") or {}).get("secretOptions")
+    if needs_role and not definition.get("executionRoleArn"):
         raise client("When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.")
+    files = container.get("environmentFiles") or []
+    if len(files) > 10:
+        raise client("A container can have at most 10 environment files.")
+    for file in files:
+        if file.get("type") != "s3" or not file.get("value", "").endswith(".env"):
+            raise client(f"The environment file {file.get('value')} must be an S3 object whose name ends in .env.")
     taken = [variable.get("name") for variable in container["environment"]]
     for name in secrets:
         if (taken + secrets).count(name) > 1:
@@ -182,12 +231,30 @@ def _check_fargate_container(container: dict, definition: dict) -> None:
                 raise client(f"Log driver awslogs requires options: {option}.")
     elif logs and logs.get("logDriver") not in ("splunk", "awsfirelens"):
         raise client(f"Fargate does not support log driver {logs.get('logDriver')}.")
-    if container.get("privileged"):
-        raise client("Fargate does not support privileged containers.")
+    for field in NOT_FARGATE:
+        if container.get(field):
+            raise client(f"Fargate does not support {field} of a container.")
+    if container.get("hostname"):
+        raise client("The hostname of a container is not supported with network mode awsvpc.")
+    linux = container.get("linuxParameters") or {}
+    for field in ("devices", "sharedMemorySize", "maxSwap", "swappiness"):
+        if linux.get(field) is not None:
+            raise client(f"Fargate does not support linuxParameters.{field}.")
+    if set((linux.get("capabilities") or {}).get("add") or []) - {"SYS_PTRACE"}:
+        raise client("Fargate only supports adding the SYS_PTRACE kernel capability.")
+    _check_restart_policy(container.get("restartPolicy") or {})
     if not 0 <= container.get("stopTimeout", 0) <= 120:
         raise client("The 'stopTimeout' of a container must be between 0 and 120 seconds on Fargate.")
     if not 2 <= container.get("startTimeout", 2) <= 120:
         raise client("The 'startTimeout' of a container must be between 2 and 120 seconds on Fargate.")
+
+
+def _check_restart_policy(policy: dict) -> None:
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerRestartPolicy.html"""
+    if not 60 <= policy.get("restartAttemptPeriod", 300) <= 1800:
+        raise client("restartAttemptPeriod must be between 60 and 1800 seconds.")
+    if len(policy.get("ignoredExitCodes") or []) > 50:
+        raise client("A restart policy can ignore at most 50 exit codes.")
 
 
 def _attributes(definition: dict) -> set[str]:

@@ -73,6 +73,7 @@ def _container(task: Task, container: Container) -> dict:
         "DockerName": container.name,
         "Image": container.definition["image"],
         "Labels": {
+            **(container.definition.get("dockerLabels") or {}),
             "com.amazonaws.ecs.cluster": task.cluster.arn,
             "com.amazonaws.ecs.container-name": container.name,
             "com.amazonaws.ecs.task-arn": task.arn,
@@ -90,5 +91,6 @@ def _container(task: Task, container: Container) -> dict:
         "LogDriver": (container.definition.get("logConfiguration") or {}).get("logDriver", ""),
         "LogOptions": options,
         "Networks": [{"NetworkMode": task.definition.body["networkMode"], "IPv4Addresses": ["127.0.0.1"]}],
+        **({"RestartCount": container.restarts} if container.definition.get("restartPolicy") else {}),
         **({"Health": {"status": container.health_status}} if container.health else {}),
     }

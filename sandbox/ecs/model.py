@@ -118,6 +118,8 @@ class Deployment:
     service_status: str = "IN_PROGRESS"
     """Status of the service deployment (DescribeServiceDeployments)."""
     threshold: int = 3
+    alarms: str = "NEW"
+    """Whether CloudWatch alarms are heeded: NEW, WATCHED, or IGNORED because one was in ALARM from the beginning."""
     sources: list["Deployment"] = field(default_factory=list)
 
     def describe(self, tasks: list["Task"]) -> dict:
@@ -135,6 +137,9 @@ class Deployment:
             "rolloutState": self.rollout,
             "rolloutStateReason": self.reason,
         }
+        for key in ("serviceConnectConfiguration", "volumeConfigurations"):
+            if self.spec.get(key):
+                view[key] = self.spec[key]
         return view | _placement(self.spec, PLATFORM)
 
 
@@ -233,6 +238,8 @@ class Container:
     exit_code: int | None = None
     reason: str | None = None
     process: subprocess.Popen | None = None
+    started_at: float = 0.0
+    restarts: int = 0
     health: HealthCheck | None = None
     environment: dict[str, str] = field(default_factory=dict)
     cwd: Path = Path("/")

@@ -18,7 +18,7 @@ from .health import HealthCheck
 from .logs import LogShipper
 from .metadata import MetadataServer
 from .model import Container, Task, utcnow
-from .secrets import Secrets
+from .secrets import EnvironmentFiles, Secrets
 from .store import Store
 from .targets import Targets
 
@@ -175,7 +175,7 @@ class Runner:
 
     def _prepare(self, task: Task) -> None:
         region = task.cluster.region
-        secrets = Secrets(self.sandbox, region)
+        secrets, files = Secrets(self.sandbox, region), EnvironmentFiles(self.sandbox, region)
         images = {}
         for container in task.containers:
             name = container.definition["image"]
@@ -192,6 +192,10 @@ class Runner:
             definition, image = container.definition, images[container.name]
             container.ports = {mapping["containerPort"]: self._free_port() for mapping in definition["portMappings"]}
             container.environment = self._environment(task, container, image)
+            given = {variable["name"] for variable in definition["environment"]}
+            for name, value in files.variables(definition.get("environmentFiles") or []).items():
+                if name not in given:
+                    container.environment[name] = value
             for secret in definition.get("secrets", []):
                 container.environment[secret["name"]] = secrets.value(secret["valueFrom"])
             folder = definition.get("workingDirectory")
@@ -277,8 +281,9 @@ class Runner:
     def _start(self, task: Task, container: Container, now: float) -> None:
         output = subprocess.DEVNULL if container.output is None else container.output
         container.process = self._spawn(task, container, _argv(container), output)
-        container.status = "RUNNING"
-        if container.output is not None:
+        container.status, container.started_at = "RUNNING", now
+        # one that may be started again keeps it, until the task stops
+        if container.output is not None and not _restart_policy(container):
             os.close(container.output)
             container.output = None
         check = container.definition.get("healthCheck")
@@ -305,10 +310,23 @@ class Runner:
                 if container.health and task.desired_status == "RUNNING":
                     container.health.tick(now)
                 continue
-            container.exit_code = code if code >= 0 else 128 - code
+            code = code if code >= 0 else 128 - code
+            if self._may_restart(task, container, code, now):
+                self._ended(container)
+                container.health = None
+                container.restarts += 1
+                self._start(task, container, now)
+                continue
+            container.exit_code = code
             self._ended(container)
             if container.definition["essential"]:
                 self.stop(task, "EssentialContainerExited", "Essential container in task exited", now, failed=True)
+
+    def _may_restart(self, task: Task, container: Container, code: int, now: float) -> bool:
+        policy = _restart_policy(container)
+        if not policy or task.desired_status != "RUNNING" or code in (policy.get("ignoredExitCodes") or []):
+            return False
+        return now - container.started_at >= self.sandbox.minutes(policy.get("restartAttemptPeriod", 300) / 60)
 
     def _ended(self, container: Container) -> None:
         container.status = "STOPPED"
@@ -329,6 +347,11 @@ class Runner:
             self._ports.difference_update(container.ports.values())
         if task.folder:
             shutil.rmtree(task.folder, ignore_errors=True)
+
+
+def _restart_policy(container: Container) -> dict:
+    policy = container.definition.get("restartPolicy") or {}
+    return policy if policy.get("enabled") else {}
 
 
 def _argv(container: Container) -> list[str]:

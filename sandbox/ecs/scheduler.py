@@ -11,6 +11,8 @@ import math
 import threading
 import time
 
+from moto.cloudwatch.models import cloudwatch_backends
+
 from .model import Deployment, Service, Task, utcnow
 from .runner import Runner
 from .services import deploy
@@ -135,16 +137,31 @@ class Scheduler(threading.Thread):
                 task.healthy_since = task.healthy_since or now
                 if not task.steady and now - task.healthy_since >= STEADY_SECONDS:
                     task.steady, deployment.crashes, deployment.hold_until = True, 0, 0.0
+                    if _breaker(service).get("resetOnHealthyTask", True):
+                        deployment.failed_tasks = 0
             else:
                 task.healthy_since = None
             if task.failed and not task.counted:
                 task.counted, service.steady = True, False
                 self._count_failure(service, deployment, task, now)
         primary = service.primary
-        breaker = service.settings["deploymentConfiguration"]["deploymentCircuitBreaker"]
-        primary.threshold = min(max(3, math.ceil(service.desired_count / 2)), 200)
+        breaker = _breaker(service)
+        primary.threshold = failure_threshold(breaker, service.desired_count)
         if breaker["enable"] and primary.rollout == "IN_PROGRESS" and primary.failed_tasks >= primary.threshold:
-            self._fail(service, primary, breaker["rollback"])
+            self._fail(service, primary, breaker["rollback"], "ECS deployment circuit breaker", "tasks failed to start")
+        self._heed_alarms(service, primary)
+
+    def _heed_alarms(self, service: Service, primary: Deployment) -> None:
+        """Fail a deployment when one of its alarms goes off; heed none when one was in ALARM as it began."""
+        alarms = service.settings["deploymentConfiguration"].get("alarms") or {}
+        if not alarms.get("enable") or primary.rollout != "IN_PROGRESS" or primary.alarms == "IGNORED":
+            return
+        found = cloudwatch_backends[self.sandbox.account_id][service.cluster.region].alarms
+        ringing = [name for name in alarms["alarmNames"] if name in found and found[name].state_value == "ALARM"]
+        if primary.alarms == "NEW":
+            primary.alarms = "IGNORED" if ringing else "WATCHED"
+        elif ringing:
+            self._fail(service, primary, alarms["rollback"], "ECS deployment alarms", "alarm detected")
 
     def _count_failure(self, service: Service, deployment: Deployment, task: Task, now: float) -> None:
         deployment.crashes += 1
@@ -162,17 +179,17 @@ class Scheduler(threading.Thread):
                     "section of the Amazon ECS Developer Guide."
                 )
 
-    def _fail(self, service: Service, failed: Deployment, rollback: bool) -> None:
+    def _fail(self, service: Service, failed: Deployment, rollback: bool, who: str, why: str) -> None:
         failed.rollout, failed.updated_at = "FAILED", utcnow()
-        failed.reason = "ECS deployment circuit breaker: tasks failed to start."
-        service.event(f"(deployment {failed.id}) deployment failed: tasks failed to start.")
+        failed.reason = f"{who}: {why}."
+        service.event(f"(deployment {failed.id}) deployment failed: {why}.")
         record = failed.rolled_back or failed
         record.service_status, record.finished_at = ("ROLLBACK_FAILED" if failed.rolled_back else "STOPPED"), utcnow()
         back_to = service.last_completed
         if not rollback or not back_to or failed.rolled_back:
             return
         new = deploy(service, back_to.definition, back_to.spec, undoes=failed)
-        new.reason = f"ECS deployment circuit breaker: rolling back to deploymentId {new.id}."
+        new.reason = f"{who}: rolling back to deploymentId {new.id}."
         failed.service_status, failed.finished_at = "ROLLBACK_IN_PROGRESS", None
         service.last_completed = None  # until the roll-back is complete there is nothing to roll back to
         for task in service.tasks():  # what still runs of the good revision serves on
@@ -277,7 +294,10 @@ class Scheduler(threading.Thread):
         mine = [task for task in tasks if task.deployment is primary and task.desired_status == "RUNNING"]
         good = len([task for task in mine if task.steady and self.healthy(task)])
         alone = len(service.deployments) == 1
-        if primary.rollout == "IN_PROGRESS" and alone and good >= desired:
+        early = service.settings["deploymentConfiguration"].get("earlySuccessCriteria") or {}
+        enough = math.ceil(desired * early["healthyPercent"] / 100) if early.get("enable") else desired
+        replaced = alone or (early.get("enable") and early["sourceServiceRevisionCleanup"] == "DEFERRED")
+        if primary.rollout == "IN_PROGRESS" and replaced and good >= enough:
             primary.rollout, primary.failed_tasks, primary.updated_at = "COMPLETED", 0, utcnow()
             primary.reason = f"ECS deployment {primary.id} completed."
             service.last_completed = primary
@@ -298,6 +318,19 @@ class Scheduler(threading.Thread):
                     t for t in cluster.tasks.values() if t.status == "STOPPED" and t.times["stoppedAt"] < limit
                 ]:
                     del cluster.tasks[task.id]
+
+
+def _breaker(service: Service) -> dict:
+    return service.settings["deploymentConfiguration"]["deploymentCircuitBreaker"]
+
+
+def failure_threshold(breaker: dict, desired: int) -> int:
+    """How many tasks may fail: API reference, ThresholdConfiguration."""
+    rule = breaker.get("thresholdConfiguration") or {"type": "BOUNDED_PERCENT", "value": 50}
+    if rule["type"] == "COUNT":
+        return rule["value"]
+    share = math.ceil(desired * rule["value"] / 100)
+    return min(max(3, share), 200) if rule["type"] == "BOUNDED_PERCENT" else max(1, share)
 
 
 def _checked(task: Task) -> bool:

@@ -1,4 +1,4 @@
-"""Values for `secrets` of a container, fetched through the sandbox's own Secrets Manager and Parameter Store.
+"""Values for `secrets` and `environmentFiles` of a container, from the sandbox's own Secrets Manager, SSM and S3.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
 """
@@ -65,3 +65,35 @@ class Secrets:
         except ClientError:
             raise StartFailure(f"{SSM}invalid ssm parameters: {name}") from None
         return answer["Parameter"]["Value"]
+
+
+class EnvironmentFiles:
+    """Reads environment files for one task; every file is fetched once."""
+
+    def __init__(self, sandbox, region: str):
+        self.sandbox, self.region = sandbox, region
+        self._fetched: dict[str, str] = {}
+
+    def variables(self, files: list[dict]) -> dict[str, str]:
+        """The variables of all files; the first file that has one wins. Raises StartFailure for a missing file."""
+        found: dict[str, str] = {}
+        for file in files:
+            for line in self._text(file["value"]).splitlines():
+                name, equals, value = line.partition("=")
+                if equals and not line.startswith("#"):
+                    found.setdefault(name.strip(), value)
+        return found
+
+    def _text(self, arn: str) -> str:
+        if arn not in self._fetched:
+            bucket, _, key = arn.rpartition(":")[2].partition("/")
+            try:
+                answer = self.sandbox.client("s3", self.region).get_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+                raise StartFailure(
+                    f"ResourceInitializationError: failed to download env files: file download command: {arn}: "
+                    f"{code}: {message}"
+                ) from None
+            self._fetched[arn] = answer["Body"].read().decode()
+        return self._fetched[arn]

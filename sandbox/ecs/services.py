@@ -9,6 +9,7 @@ import random
 from botocore.exceptions import ClientError
 
 from . import errors
+from .connect import check_connect, check_registries
 from .definitions import NAME
 from .model import Cluster, Deployment, Service, TaskDefinition, merge_tags, utcnow
 from .store import Store
@@ -60,7 +61,7 @@ def create(store: Store, sandbox, cluster: Cluster, request: dict, created_by: s
     if (request.get("deploymentController") or {}).get("type", "ECS") != "ECS":
         raise errors.error("UnsupportedFeatureException", "The sandbox knows the deployment controller ECS only.")
     definition = store.usable_revision(cluster.region, request.get("taskDefinition"))
-    spec = _spec({}, request) | placement(cluster, request, definition)
+    spec = _spec({}, request, cluster) | placement(cluster, request, definition)
     settings = {key: copy.deepcopy(request[key]) for key in ECHOED if request.get(key) is not None}
     settings["deploymentConfiguration"] = _deployment_configuration(
         DEPLOYMENT_CONFIGURATION, request.get("deploymentConfiguration")
@@ -104,10 +105,14 @@ def update(store: Store, sandbox, service: Service, request: dict) -> Service:
     definition = primary.definition
     if request.get("taskDefinition"):
         definition = store.usable_revision(cluster.region, request["taskDefinition"])
-    spec = _spec(primary.spec, request)
+    spec = _spec(primary.spec, request, cluster)
     if request.get("capacityProviderStrategy") is not None:
         spec.pop("launchType", None)
-        spec |= placement(cluster, request, definition)
+        # an empty list takes a service back to its launch type (API reference, UpdateService)
+        fargate = "FARGATE" in definition.body.get("requiresCompatibilities", [])
+        back_to = service.request.get("launchType") or ("FARGATE" if fargate else "EC2")
+        given = request if request["capacityProviderStrategy"] else {"launchType": back_to}
+        spec |= placement(cluster, given, definition)
     desired = request.get("desiredCount")
     if desired is not None and desired < 0:
         raise errors.invalid("desiredCount must be zero or more.")
@@ -154,7 +159,7 @@ def deploy(service: Service, definition: TaskDefinition, spec: dict, undoes: Dep
     return new
 
 
-def _spec(before: dict, request: dict) -> dict:
+def _spec(before: dict, request: dict, cluster: Cluster) -> dict:
     """A revision's settings after a request, in one form for each meaning: what compares equal changes nothing."""
     given = {key: request[key] for key in DEPLOYING if request.get(key) is not None}
     spec = {key: value for key, value in copy.deepcopy({**before, **given}).items() if value}
@@ -164,6 +169,11 @@ def _spec(before: dict, request: dict) -> dict:
         vpc.setdefault("assignPublicIp", "DISABLED")
     if spec.get("platformVersion") == "LATEST":
         del spec["platformVersion"]
+    connect = spec.get("serviceConnectConfiguration")
+    if connect and not connect.get("enabled"):
+        del spec["serviceConnectConfiguration"]
+    elif connect and not connect.get("namespace") and cluster.service_connect:
+        connect["namespace"] = cluster.service_connect["namespace"]
     return spec
 
 
@@ -202,6 +212,10 @@ def check(sandbox, cluster: Cluster, definition: TaskDefinition, spec: dict, set
     check_network(sandbox, cluster, definition, spec.get("networkConfiguration"))
     for balancer in spec.get("loadBalancers") or []:
         _check_balancer(sandbox, cluster, definition, balancer)
+    check_registries(sandbox, cluster.region, spec.get("serviceRegistries") or [])
+    check_connect(sandbox, cluster.region, definition.containers, spec.get("serviceConnectConfiguration") or {})
+    _check_volumes(definition, spec.get("volumeConfigurations") or [])
+    _check_failing(settings["deploymentConfiguration"])
     if settings.get("enableExecuteCommand") and not definition.body.get("taskRoleArn"):
         raise errors.invalid(
             "The service couldn't be created because a valid taskRoleArn is not being used. "
@@ -218,6 +232,45 @@ def check(sandbox, cluster: Cluster, definition: TaskDefinition, spec: dict, set
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-rebalancing.html
     if settings["availabilityZoneRebalancing"] == "ENABLED" and maximum <= 100:
         raise errors.invalid("Availability Zone rebalancing requires a maximumPercent above 100.")
+
+
+def _check_volumes(definition: TaskDefinition, configurations: list[dict]) -> None:
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceManagedEBSVolumeConfiguration.html"""
+    wanted = {volume["name"] for volume in definition.body["volumes"] if volume.get("configuredAtLaunch")}
+    if wanted != {configuration["name"] for configuration in configurations}:
+        raise errors.invalid(
+            "volumeConfigurations must name the volumes of the task definition that are configured at launch: "
+            f"{', '.join(sorted(wanted)) or 'there is none'}."
+        )
+    for configuration in configurations:
+        volume = configuration.get("managedEBSVolume") or {}
+        if not (volume.get("sizeInGiB") or volume.get("snapshotId")):
+            raise errors.invalid("A managedEBSVolume needs a sizeInGiB or a snapshotId.")
+        if volume.get("volumeInitializationRate") and not volume.get("snapshotId"):
+            raise errors.invalid("volumeInitializationRate needs a snapshotId.")
+        if volume.get("throughput") and volume.get("volumeType", "gp3") != "gp3":
+            raise errors.invalid("throughput is for volumes of the type gp3 only.")
+
+
+def _check_failing(configuration: dict) -> None:
+    """When a deployment fails, and when it is over early."""
+    threshold = configuration["deploymentCircuitBreaker"].get("thresholdConfiguration")
+    if threshold:
+        if threshold["type"] not in ("COUNT", "BOUNDED_PERCENT", "UNBOUNDED_PERCENT") or threshold["value"] < 1:
+            raise errors.invalid("The circuit breaker's threshold is a type and a value of at least 1.")
+        if threshold["type"] == "BOUNDED_PERCENT" and threshold["value"] > 100:
+            raise errors.invalid("The circuit breaker's threshold of type BOUNDED_PERCENT must be at most 100.")
+    alarms = configuration.get("alarms") or {}
+    if alarms.get("enable") and not alarms.get("alarmNames"):
+        raise errors.invalid("alarmNames cannot be empty when alarms are enabled.")
+    if configuration["strategy"] != "ROLLING":
+        raise errors.error("UnsupportedFeatureException", "The sandbox knows the deployment strategy ROLLING only.")
+    early = configuration.get("earlySuccessCriteria") or {}
+    if early.get("enable"):
+        if early.get("sourceServiceRevisionCleanup") not in ("BLOCKING", "DEFERRED"):
+            raise errors.invalid("earlySuccessCriteria needs healthyPercent and sourceServiceRevisionCleanup.")
+        if not configuration["minimumHealthyPercent"] <= early.get("healthyPercent", -1) <= 100:
+            raise errors.invalid("healthyPercent must be minimumHealthyPercent to 100.")
 
 
 def check_network(sandbox, cluster: Cluster, definition: TaskDefinition, configuration: dict | None) -> None:

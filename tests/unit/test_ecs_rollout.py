@@ -88,9 +88,9 @@ def test_a_group_of_settings_is_sent_whole_with_what_we_do_not_manage():
     fields = {
         "minimum_healthy_percent": 50,
         "maximum_percent": 200,
-        "circuit_breaker": {"enable": True, "rollback": True},
+        "circuit_breaker": {"enable": True, "rollback": True, "reset_on_healthy_task": True},
     }
-    assert ecs_service.service_arguments(fields, {"minimum_healthy_percent"}, raw) == {
+    assert ecs_service.service_arguments(fields, {"minimum_healthy_percent", "circuit_breaker"}, raw) == {
         "deploymentConfiguration": {
             "alarms": {"alarmNames": ["a"], "enable": True, "rollback": True},
             "deploymentCircuitBreaker": {"enable": True, "rollback": True, "resetOnHealthyTask": True},
