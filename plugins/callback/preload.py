@@ -41,6 +41,7 @@ SERVICES = (
     "elbv2",
     "iam",
     "logs",
+    "resourcegroupstaggingapi",
     "secretsmanager",
     "sts",
 )

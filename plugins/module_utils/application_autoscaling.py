@@ -1,19 +1,31 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Scalable targets with their target tracking policies. The number of tasks itself is never given: the scaler owns it.
+"""Scalable targets with their policies and scheduled actions. The number of tasks itself is never given: the scaler
+owns it.
 
-Policies of a target that are not in the list are deleted: two policies that nobody weighed against each other fight.
+Policies and scheduled actions of a target that are not in its lists are deleted: two policies that nobody weighed
+against each other fight.
 
 https://docs.aws.amazon.com/autoscaling/application/APIReference/API_PutScalingPolicy.html
+https://docs.aws.amazon.com/autoscaling/application/APIReference/API_PutScheduledAction.html
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from datetime import UTC, datetime
+from itertools import groupby, pairwise
 from typing import Any
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together
+from ansible_collections.nexus_learn.aws.plugins.module_utils.cloudwatch_metrics import (
+    exact,
+    normal,
+    request,
+    wrong_queries,
+)
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
     Change,
@@ -31,11 +43,11 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     refuse_foreign,
     unknown,
     update,
-    user_tags,
 )
 
 _SERVICE = "application-autoscaling"
-_TRACKING = "TargetTrackingScaling"
+_TRACKING, _STEP, _PREDICTIVE = "TargetTrackingScaling", "StepScaling", "PredictiveScaling"
+POLICY_TYPES = [_TRACKING, _STEP, _PREDICTIVE]
 _SUSPENDED = {
     "dynamic_scaling_in_suspended": "DynamicScalingInSuspended",
     "dynamic_scaling_out_suspended": "DynamicScalingOutSuspended",
@@ -49,6 +61,18 @@ _TRACKING_FIELDS = {
     "disable_scale_in": "DisableScaleIn",
 }
 _METRIC_FIELDS = {"predefined_metric_type": "PredefinedMetricType", "resource_label": "ResourceLabel"}
+_CUSTOMIZED = "customized_metric_specification"
+_OF_TRACKING = (*_TRACKING_FIELDS, *_METRIC_FIELDS, _CUSTOMIZED)
+_CONFIGURATIONS = {
+    _STEP: "step_scaling_policy_configuration",
+    _PREDICTIVE: "predictive_scaling_policy_configuration",
+}
+_QUERY_LISTS = (
+    "customized_scaling_metric_specification",
+    "customized_load_metric_specification",
+    "customized_capacity_metric_specification",
+)
+_ACTION_LIMITS = {"min_capacity": "MinCapacity", "max_capacity": "MaxCapacity"}
 
 
 def target_resource(target: Mapping) -> str:
@@ -57,6 +81,10 @@ def target_resource(target: Mapping) -> str:
 
 def policy_resource(target: Mapping, name: str) -> str:
     return f"scaling policy {name} of {target['resource_id']}"
+
+
+def action_resource(target: Mapping, name: str) -> str:
+    return f"scheduled action {name} of {target['resource_id']}"
 
 
 # ---- describe ----
@@ -77,8 +105,9 @@ def expand(aws: Aws, params: Mapping) -> dict[str, Any]:
 def describe(aws: Aws, params: Mapping) -> dict[str, dict]:
     """Targets by resource id, each with the fields of the option ``targets``, ``arn``, ``tags``, ``policies`` by name.
 
-    A target that is to be registered or gets other limits has ``running`` too: the present desired count of its
-    service, None where there is no such service. One that does not exist has nothing else, and no ``arn``.
+    ``scheduled_actions`` by name are there when some target is given any. A target that is to be registered or gets
+    other limits has ``running`` too: the present desired count of its service, None where there is no such service. One
+    that does not exist has nothing else, and no ``arn``.
     """
     namespace = params["service_namespace"]
     ids = [target["resource_id"] for target in params["targets"]]
@@ -86,25 +115,44 @@ def describe(aws: Aws, params: Mapping) -> dict[str, dict]:
         return {}
     # One target's policies, or those of the whole namespace: the API takes no list of targets.
     only = {"ResourceId": ids[0]} if len(ids) == 1 else {}
-    targets, policies = together(
-        lambda: aws.pages(
-            _SERVICE, "describe_scalable_targets", "ScalableTargets", ServiceNamespace=namespace, ResourceIds=ids
+    scheduled = any(target["scheduled_actions"] is not None for target in params["targets"])
+
+    def pages(operation: str, key: str, **more: Any) -> list:
+        return aws.pages(_SERVICE, operation, key, ServiceNamespace=namespace, **more)
+
+    policies, actions, *parts = together(
+        lambda: pages("describe_scaling_policies", "ScalingPolicies", **only),
+        lambda: pages("describe_scheduled_actions", "ScheduledActions", **only) if scheduled else [],
+        *(
+            lambda part=ids[start : start + 50]: pages("describe_scalable_targets", "ScalableTargets", ResourceIds=part)
+            for start in range(0, len(ids), 50)
         ),
-        lambda: aws.pages(_SERVICE, "describe_scaling_policies", "ScalingPolicies", ServiceNamespace=namespace, **only),
     )
     wanted = {(target["resource_id"], target["scalable_dimension"]): target for target in params["targets"]}
-    found = {_key(item): item for item in targets if _key(item) in wanted}
-    *tags, running = together(
-        *(lambda item=item: _tags(aws, item["ScalableTargetARN"]) for item in found.values()),
-        lambda: _running(aws, params, [key[0] for key in wanted if _limits_change(wanted[key], found.get(key))]),
+    found = {_key(item): _normal_target(item) for part in parts for item in part if _key(item) in wanted}
+    for target in found.values():
+        target.update(policies={}, **({"scheduled_actions": {}} if scheduled else {}))
+    for kind, items, to_normal, name in (
+        ("policies", policies, _normal_policy, "PolicyName"),
+        ("scheduled_actions", actions, _normal_action, "ScheduledActionName"),
+    ):
+        for item in items:
+            if _key(item) in found:
+                found[_key(item)][kind][item[name]] = to_normal(item)
+    client = aws.client(_SERVICE)
+    tags, running = together(
+        lambda: aws.tags(
+            [target["arn"] for target in found.values()],
+            None if params["state"] == "absent" else params["tags"],
+            lambda arn: client.list_tags_for_resource(ResourceARN=arn)["Tags"],
+        ),
+        lambda: _running(
+            aws, params, [key[0] for key in wanted if _limits_change(params, wanted[key], found.get(key))]
+        ),
     )
     current: dict[str, dict] = {resource_id: {"running": count} for resource_id, count in running.items()}
-    for (key, item), its_tags in zip(found.items(), tags, strict=True):
-        current.setdefault(key[0], {}).update(
-            _normal_target(item),
-            tags=its_tags,
-            policies={policy["PolicyName"]: _normal_policy(policy) for policy in policies if _key(policy) == key},
-        )
+    for key, target in found.items():
+        current.setdefault(key[0], {}).update(target, tags=tags[target["arn"]])
     return current
 
 
@@ -112,13 +160,11 @@ def _key(item: Mapping) -> tuple[str, str]:
     return item["ResourceId"], item["ScalableDimension"]
 
 
-def _tags(aws: Aws, arn: str) -> dict[str, str]:
-    return user_tags(aws.client(_SERVICE).list_tags_for_resource(ResourceARN=arn)["Tags"])
-
-
-def _limits_change(target: Mapping, found: Mapping | None) -> bool:
-    limits = (("min_capacity", "MinCapacity"), ("max_capacity", "MaxCapacity"))
-    return found is None or any(target[field] not in (None, found[key]) for field, key in limits)
+def _limits_change(params: Mapping, target: Mapping, there: Mapping | None) -> bool:
+    if there is None:
+        return True
+    wanted = desired_target(params, target, there)
+    return any(wanted.get(field, there[field]) != there[field] for field in _ACTION_LIMITS)
 
 
 def _running(aws: Aws, params: Mapping, ids: Sequence[str]) -> dict[str, int | None]:
@@ -160,25 +206,72 @@ def _normal_target(item: Mapping) -> dict[str, Any]:
 
 
 def _normal_policy(policy: Mapping) -> dict[str, Any]:
-    """A policy in terms of the options. What this module does not make (step policies, own metrics) has no metric."""
+    """A policy in terms of the options; what belongs to other types of policies is None."""
     tracking = policy.get("TargetTrackingScalingPolicyConfiguration", {})
     metric = tracking.get("PredefinedMetricSpecification", {})
+    step = policy.get("StepScalingPolicyConfiguration")
+    predictive = policy.get("PredictiveScalingPolicyConfiguration")
     return {
         "arn": policy["PolicyARN"],
         "policy_type": policy["PolicyType"],
         **{field: tracking.get(key) for field, key in _TRACKING_FIELDS.items()},
         **{field: metric.get(key) for field, key in _METRIC_FIELDS.items()},
-        "disable_scale_in": tracking.get("DisableScaleIn", False),
+        "disable_scale_in": tracking.get("DisableScaleIn", False) if tracking else None,
+        _CUSTOMIZED: normal(tracking.get("CustomizedMetricSpecification")),
+        _CONFIGURATIONS[_STEP]: None if step is None else _normal_step(normal(step)),
+        _CONFIGURATIONS[_PREDICTIVE]: None if predictive is None else _normal_predictive(normal(predictive)),
     }
+
+
+def _normal_step(configuration: Mapping) -> dict[str, Any]:
+    steps = [
+        {name: step.get(name) for name in ("metric_interval_lower_bound", "metric_interval_upper_bound")}
+        | {"scaling_adjustment": step["scaling_adjustment"]}
+        for step in configuration["step_adjustments"]
+    ]
+    return {**configuration, "step_adjustments": sorted(steps, key=_lower)}
+
+
+def _lower(step: Mapping) -> float:
+    lower = step["metric_interval_lower_bound"]
+    return float("-inf") if lower is None else lower
+
+
+def _normal_predictive(configuration: Mapping) -> dict[str, Any]:
+    """AWS's list of metric specifications has exactly one."""
+    fields = dict(configuration)
+    return {"metric_specification": fields.pop("metric_specifications")[0], **fields}
+
+
+def _normal_action(action: Mapping) -> dict[str, Any]:
+    limits = action.get("ScalableTargetAction", {})
+    return {
+        "arn": action["ScheduledActionARN"],
+        "schedule": action["Schedule"],
+        "timezone": action.get("Timezone", "UTC"),
+        "start_time": _moment(action.get("StartTime")),
+        "end_time": _moment(action.get("EndTime")),
+        **{field: limits.get(key) for field, key in _ACTION_LIMITS.items()},
+    }
+
+
+def _moment(time: datetime | str | None) -> str | None:
+    """A time in UTC, to the second; one without an offset is UTC."""
+    if not time:
+        return None
+    if isinstance(time, str):
+        time = datetime.fromisoformat(time)
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 # ---- plan ----
 
 
-def desired_target(params: Mapping, target: Mapping) -> dict[str, Any]:
-    fields = {
-        field: target[field] for field in ("min_capacity", "max_capacity", "role_arn") if target[field] is not None
-    }
+def desired_target(params: Mapping, target: Mapping, there: Mapping) -> dict[str, Any]:
+    fields = {field: target[field] for field in (*_ACTION_LIMITS, "role_arn") if target[field] is not None}
+    if _set_by_schedule(target, there):
+        fields = {field: value for field, value in fields.items() if field not in _ACTION_LIMITS}
     if target["suspended"] is not None:
         fields["suspended"] = {key: value for key, value in target["suspended"].items() if value is not None}
     if params["tags"] is not None:
@@ -186,9 +279,48 @@ def desired_target(params: Mapping, target: Mapping) -> dict[str, Any]:
     return fields
 
 
+def _set_by_schedule(target: Mapping, there: Mapping) -> bool:
+    """Whether the present limits are those that a scheduled action, deployed and still wanted, leaves behind.
+
+    They are no drift then: a run at night would otherwise undo what the schedule did in the evening.
+    """
+    wanted, deployed = _actions(target) or {}, there.get("scheduled_actions", {})
+    for name in wanted.keys() & deployed.keys():
+        limits = {field: wanted[name][field] for field in _ACTION_LIMITS}
+        left = {field: target[field] if value is None else value for field, value in limits.items()}
+        if limits.items() <= deployed[name].items() and all(there[field] == left[field] for field in _ACTION_LIMITS):
+            return True
+    return False
+
+
 def desired_policy(policy: Mapping) -> dict[str, Any]:
-    given = {field: policy[field] for field in _TRACKING_FIELDS if policy[field] is not None}
-    return {"policy_type": _TRACKING, **given, **{field: policy[field] for field in _METRIC_FIELDS}}
+    """What the options ask of a policy. Fields of other types of policies are None, for they end with the type."""
+    kind = policy["policy_type"]
+    if kind == _TRACKING:
+        given = {field: policy[field] for field in _TRACKING_FIELDS if policy[field] is not None}
+        metric = {**{field: policy[field] for field in _METRIC_FIELDS}, _CUSTOMIZED: exact(policy[_CUSTOMIZED])}
+        return {"policy_type": kind, **given, **metric, **dict.fromkeys(_CONFIGURATIONS.values())}
+    configuration = {key: value for key, value in policy[_CONFIGURATIONS[kind]].items() if value is not None}
+    if kind == _STEP:
+        configuration = _normal_step(configuration)
+    else:
+        configuration["metric_specification"] = exact(configuration["metric_specification"])
+    return {
+        "policy_type": kind,
+        **dict.fromkeys((*_OF_TRACKING, *_CONFIGURATIONS.values())),
+        _CONFIGURATIONS[kind]: configuration,
+    }
+
+
+def desired_action(action: Mapping) -> dict[str, Any]:
+    """All fields of a scheduled action: what the options leave out it does not have."""
+    return {
+        "schedule": action["schedule"],
+        "timezone": action["timezone"] or "UTC",
+        "start_time": _moment(action["start_time"]),
+        "end_time": _moment(action["end_time"]),
+        **{field: action[field] for field in _ACTION_LIMITS},
+    }
 
 
 def _policies(target: Mapping) -> dict[str, dict[str, Any]] | None:
@@ -196,6 +328,13 @@ def _policies(target: Mapping) -> dict[str, dict[str, Any]] | None:
     if target["policies"] is None:
         return None
     return {policy["name"]: desired_policy(policy) for policy in target["policies"]}
+
+
+def _actions(target: Mapping) -> dict[str, dict[str, Any]] | None:
+    """Wanted scheduled actions by name; None when those of the target are not this module's business."""
+    if target["scheduled_actions"] is None:
+        return None
+    return {action["name"]: desired_action(action) for action in target["scheduled_actions"]}
 
 
 def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
@@ -213,12 +352,13 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         if exists:
             refuse_foreign(resource, there["tags"], params)
         changes += _plan_target(params, target, there, exists)
-        changes += _plan_policies(target, there.get("policies", {}))
+        changes += _plan_named(target, policy_resource, _policies(target), there.get("policies", {}))
+        changes += _plan_named(target, action_resource, _actions(target), there.get("scheduled_actions", {}))
     return changes
 
 
 def _plan_target(params: Mapping, target: Mapping, there: Mapping, exists: bool) -> list[Change]:
-    resource, wanted = target_resource(target), desired_target(params, target)
+    resource, wanted = target_resource(target), desired_target(params, target, there)
     limits = {**there, **wanted}
     if limits.get("min_capacity") is None or limits.get("max_capacity") is None:
         raise Refused(f"{resource} is not registered yet. Give its min_capacity and max_capacity.")
@@ -247,18 +387,18 @@ def _clamp(running: int | None, least: int, most: int) -> tuple[str, str]:
     return "in-place", f"the service runs {running} tasks: AWS starts {least - running} more at once"
 
 
-def _plan_policies(target: Mapping, there: Mapping) -> list[Change]:
-    wanted = _policies(target)
+def _plan_named(target: Mapping, resource_of: Any, wanted: Mapping | None, there: Mapping) -> list[Change]:
+    """The changes of a target's policies, or of its scheduled actions, by name."""
     if wanted is None:
         return []
     changes = [
-        replace(delete(policy_resource(target, name), policy), impact="in-place")
-        for name, policy in there.items()
+        replace(delete(resource_of(target, name), fields), impact="in-place")
+        for name, fields in there.items()
         if name not in wanted
     ]
-    for name, policy in wanted.items():
-        resource = policy_resource(target, name)
-        changes += update(resource, there[name], policy) if name in there else [create(resource, policy)]
+    for name, fields in wanted.items():
+        resource = resource_of(target, name)
+        changes += update(resource, there[name], fields) if name in there else [create(resource, fields)]
     return changes
 
 
@@ -269,22 +409,127 @@ def _refuse_contradictions(params: Mapping) -> None:
         if target["resource_id"] in seen:
             raise Refused(f"{resource} is twice in targets. Put its policies into one entry.")
         seen.add(target["resource_id"])
-        metrics: dict[Any, str] = {}
+        metrics: dict[str, str] = {}
         for policy in target["policies"] or []:
-            metric = (policy["predefined_metric_type"], policy["resource_label"])
-            if metric in metrics:
-                raise Refused(
-                    f"{resource}: the policies {metrics[metric]} and {policy['name']} both follow {metric[0]}; "
-                    "AWS takes one policy a metric. Remove one of them."
-                )
-            metrics[metric] = policy["name"]
-            if (metric[0] == "ALBRequestCountPerTarget") != bool(metric[1]):
-                raise Refused(
-                    f"{resource}: policy {policy['name']}: resource_label belongs to ALBRequestCountPerTarget, and "
-                    "to it alone: app/<load balancer>/<id>/targetgroup/<target group>/<id>."
-                )
-        if len({policy["name"] for policy in target["policies"] or []}) != len(metrics):
-            raise Refused(f"{resource}: two policies have the same name. Rename one of them.")
+            for reason in _wrong_policy(policy):
+                raise Refused(f"{resource}: policy {policy['name']}: {reason}.")
+            if policy["policy_type"] == _TRACKING:
+                metric = json.dumps([policy[field] for field in (*_METRIC_FIELDS, _CUSTOMIZED)], sort_keys=True)
+                if metric in metrics:
+                    what = policy["predefined_metric_type"] or "the same metric"
+                    raise Refused(
+                        f"{resource}: the policies {metrics[metric]} and {policy['name']} both follow {what}; "
+                        "AWS takes one policy a metric. Remove one of them."
+                    )
+                metrics[metric] = policy["name"]
+        for action in target["scheduled_actions"] or []:
+            for reason in _wrong_action(action):
+                raise Refused(f"{resource}: scheduled action {action['name']}: {reason}.")
+        for what, items in (("policies", target["policies"]), ("scheduled actions", target["scheduled_actions"])):
+            if len({item["name"] for item in items or []}) != len(items or []):
+                raise Refused(f"{resource}: two {what} have the same name. Rename one of them.")
+
+
+def _wrong_policy(policy: Mapping) -> Iterator[str]:
+    """What AWS would not take, in the order in which a person would mend it."""
+    kind = policy["policy_type"]
+    of_kind = _OF_TRACKING if kind == _TRACKING else (_CONFIGURATIONS[kind],)
+    for field in (*_OF_TRACKING, *_CONFIGURATIONS.values()):
+        if field not in of_kind and policy[field] is not None:
+            yield f"{field} does not belong to policy_type {kind}"
+    if kind == _TRACKING:
+        yield from _wrong_tracking(policy)
+    elif policy[_CONFIGURATIONS[kind]] is None:
+        yield f"policy_type {kind} needs {_CONFIGURATIONS[kind]}"
+    elif kind == _STEP:
+        yield from _wrong_steps(policy[_CONFIGURATIONS[kind]])
+    else:
+        yield from _wrong_predictive(policy[_CONFIGURATIONS[kind]])
+
+
+def _wrong_tracking(policy: Mapping) -> Iterator[str]:
+    predefined, custom = policy["predefined_metric_type"], policy[_CUSTOMIZED]
+    if policy["target_value"] is None:
+        yield "target_value is missing"
+    if bool(predefined) == bool(custom):
+        yield f"it needs predefined_metric_type or {_CUSTOMIZED}, and not both"
+    if (predefined == "ALBRequestCountPerTarget") != bool(policy["resource_label"]):
+        yield (
+            "resource_label belongs to ALBRequestCountPerTarget, and to it alone: "
+            "app/<load balancer>/<id>/targetgroup/<target group>/<id>"
+        )
+    if custom and custom["metrics"]:
+        if any(custom[field] is not None for field in ("metric_name", "namespace", "dimensions", "statistic", "unit")):
+            yield f"{_CUSTOMIZED} has metrics, and so nothing else"
+        yield from wrong_queries(custom["metrics"])
+    elif custom and not all(custom[field] for field in ("metric_name", "namespace", "statistic")):
+        yield f"{_CUSTOMIZED} needs metric_name, namespace and statistic, or metrics"
+
+
+def _wrong_steps(configuration: Mapping) -> Iterator[str]:
+    """https://docs.aws.amazon.com/autoscaling/application/APIReference/API_StepAdjustment.html"""
+    steps = _normal_step(configuration)["step_adjustments"]
+    bounds = [(step["metric_interval_lower_bound"], step["metric_interval_upper_bound"]) for step in steps]
+    if not 1 <= len(steps) <= 20:
+        yield f"step_adjustments has {len(steps)} steps; allowed: 1 to 20"
+    if any(low is None and high is None for low, high in bounds):
+        yield "a step of step_adjustments has neither a lower nor an upper bound"
+    if any(low is not None and high is not None and low >= high for low, high in bounds):
+        yield "a step of step_adjustments has a lower bound that is not below its upper bound"
+    if any(one[1] is None or one[1] != other[0] for one, other in pairwise(bounds)):
+        yield "the ranges of step_adjustments overlap or leave a gap"
+    if bounds and ((bounds[0][0] or 0) < 0 or (bounds[-1][1] or 0) > 0):
+        yield "the first step below the threshold has no lower bound, and the last one above it no upper bound"
+    if configuration["adjustment_type"] == "ExactCapacity" and any(step["scaling_adjustment"] < 0 for step in steps):
+        yield "an exact capacity is not negative"
+    if configuration["min_adjustment_magnitude"] is not None and (
+        configuration["adjustment_type"] != "PercentChangeInCapacity"
+    ):
+        yield "min_adjustment_magnitude belongs to the adjustment_type PercentChangeInCapacity"
+
+
+def _wrong_predictive(configuration: Mapping) -> Iterator[str]:
+    """https://docs.aws.amazon.com/autoscaling/application/APIReference/API_PredictiveScalingPolicyConfiguration.html"""
+    metric = configuration["metric_specification"]
+    given = {name for name, value in metric.items() if value is not None}
+    pair = "predefined_metric_pair_specification" in given
+    single = [
+        {f"predefined_{kind}_metric_specification", f"customized_{kind}_metric_specification"} & given
+        for kind in ("scaling", "load")
+    ]
+    if (pair and any(single)) or (not pair and [len(one) for one in single] != [1, 1]):
+        yield "metric_specification needs a metric pair, or one metric of scaling and one of load"
+    for name in _QUERY_LISTS:
+        if name in given:
+            yield from wrong_queries(metric[name]["metric_data_queries"])
+    increase = configuration["max_capacity_breach_behavior"] == "IncreaseMaxCapacity"
+    if increase != (configuration["max_capacity_buffer"] is not None):
+        yield "max_capacity_buffer belongs to the max_capacity_breach_behavior IncreaseMaxCapacity, which needs it"
+
+
+def _wrong_action(action: Mapping) -> Iterator[str]:
+    fields = r"\S+( \S+){5}"
+    if not re.fullmatch(
+        rf"at\(\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\)|rate\([1-9]\d* (minute|hour|day)s?\)|cron\({fields}\)",
+        action["schedule"],
+    ):
+        yield (
+            f"schedule is {action['schedule']}; allowed: at(yyyy-mm-ddThh:mm:ss), rate(5 minutes), or cron with its "
+            "six fields, for example cron(0 20 ? * MON-FRI *)"
+        )
+    limits = [action[field] for field in _ACTION_LIMITS]
+    if limits == [None, None]:
+        yield "it needs min_capacity or max_capacity"
+    if None not in limits and limits[0] > limits[1]:
+        yield f"min_capacity is {limits[0]} and max_capacity {limits[1]}. The least cannot be more than the most"
+    moments = []
+    for field in ("start_time", "end_time"):
+        try:
+            moments.append(_moment(action[field]))
+        except ValueError:
+            yield f"{field} is {action[field]}; allowed: a time as 2026-12-24T18:00:00Z"
+    if len(moments) == 2 and None not in moments and moments[0] >= moments[1]:
+        yield f"end_time {moments[1]} is not after start_time {moments[0]}"
 
 
 # ---- apply ----
@@ -314,34 +559,64 @@ def _apply_one(aws: Aws, params: Mapping, target: Mapping, there: Mapping, plann
         return
     if changes:
         _apply_target(aws, params, target, there, changes, where)
-    wanted, policies = _policies(target) or {}, there.get("policies", {})
-    mine = {name: planned[policy_resource(target, name)] for name in wanted if policy_resource(target, name) in planned}
-    gone = [name for name in policies if policy_resource(target, name) in planned and name not in wanted]
+    _apply_policies(scaling, target, there.get("policies", {}), planned, where)
+    _apply_actions(scaling, target, there.get("scheduled_actions", {}), planned, where)
+
+
+def _apply_policies(scaling: Any, target: Mapping, there: Mapping, planned: Mapping, where: Mapping) -> None:
+    wanted = _policies(target) or {}
+    mine = [name for name in wanted if policy_resource(target, name) in planned]
+    gone = [name for name in there if policy_resource(target, name) in planned and name not in wanted]
     # Before the others, for AWS takes one policy a metric; and AWS cannot turn one kind of policy into another.
-    changed = [name for name in mine if name in policies and _another(policies[name], wanted[name])]
+    changed = [name for name in mine if name in there and _another(there[name], wanted[name])]
     for name in gone + changed:
         scaling.delete_scaling_policy(PolicyName=name, **where)
     for name in mine:
-        _put_policy(scaling, where, name, predicted(policies.get(name, {}), wanted[name]))
+        _put_policy(scaling, where, name, predicted(there.get(name, {}), wanted[name]))
 
 
 def _another(there: Mapping, wanted: Mapping) -> bool:
-    return any(there[field] != wanted.get(field) for field in ("policy_type", *_METRIC_FIELDS))
+    """Whether one policy has to give way to another of the same name."""
+    return any(there[field] != wanted[field] for field in ("policy_type", *_METRIC_FIELDS, _CUSTOMIZED))
+
+
+def _apply_actions(scaling: Any, target: Mapping, there: Mapping, planned: Mapping, where: Mapping) -> None:
+    wanted = _actions(target) or {}
+    mine = [name for name in wanted if action_resource(target, name) in planned]
+    for name in there:
+        gone = name not in wanted and action_resource(target, name) in planned
+        if gone or (name in mine and _loses_a_limit(there[name], wanted[name])):
+            scaling.delete_scheduled_action(ScheduledActionName=name, **where)
+    for name in mine:
+        _put_action(scaling, where, name, wanted[name], there.get(name, {}))
+
+
+def _loses_a_limit(there: Mapping, wanted: Mapping) -> bool:
+    """PutScheduledAction keeps what it is not given (start and end aside): what is to go has to go with the action."""
+    return any(wanted[field] is None and there[field] is not None for field in _ACTION_LIMITS)
+
+
+def _put_action(scaling: Any, where: Mapping, name: str, action: Mapping, there: Mapping) -> None:
+    arguments = {
+        argument: action[field]
+        for field, argument in (("schedule", "Schedule"), ("start_time", "StartTime"), ("end_time", "EndTime"))
+        if action[field] is not None
+    }
+    if action["timezone"] != there.get("timezone", "UTC") or action["timezone"] != "UTC":
+        arguments["Timezone"] = action["timezone"]
+    limits = {key: action[field] for field, key in _ACTION_LIMITS.items() if action[field] is not None}
+    scaling.put_scheduled_action(ScheduledActionName=name, ScalableTargetAction=limits, **arguments, **where)
 
 
 def _apply_target(
     aws: Aws, params: Mapping, target: Mapping, there: Mapping, changes: Sequence[Change], where: Mapping
 ) -> None:
     scaling = aws.client(_SERVICE)
-    wanted = desired_target(params, target)
+    wanted = desired_target(params, target, there)
     if {change.path.split(".")[0] for change in changes} != {"tags"}:
         arguments: dict[str, Any] = {
             argument: wanted[field]
-            for field, argument in (
-                ("min_capacity", "MinCapacity"),
-                ("max_capacity", "MaxCapacity"),
-                ("role_arn", "RoleARN"),
-            )
+            for field, argument in (*_ACTION_LIMITS.items(), ("role_arn", "RoleARN"))
             if field in wanted
         }
         if "suspended" in wanted:
@@ -376,17 +651,26 @@ def _mend_tags(scaling: Any, arn: str, changes: Sequence[Change]) -> None:
 
 def _put_policy(scaling: Any, where: Mapping, name: str, policy: Mapping) -> None:
     """Write the whole policy, what is left out as it is: PutScalingPolicy forgets what it is not given."""
-    configuration = {key: policy[field] for field, key in _TRACKING_FIELDS.items() if policy.get(field) is not None}
-    configuration["PredefinedMetricSpecification"] = {
-        key: policy[field] for field, key in _METRIC_FIELDS.items() if policy.get(field) is not None
-    }
+    kind = policy["policy_type"]
+    if kind == _TRACKING:
+        configuration = {key: policy[field] for field, key in _TRACKING_FIELDS.items() if policy.get(field) is not None}
+        if policy[_CUSTOMIZED]:
+            configuration["CustomizedMetricSpecification"] = request(policy[_CUSTOMIZED])
+        else:
+            configuration["PredefinedMetricSpecification"] = {
+                key: policy[field] for field, key in _METRIC_FIELDS.items() if policy.get(field) is not None
+            }
+    else:
+        configuration = request(policy[_CONFIGURATIONS[kind]])
+        if kind == _PREDICTIVE:
+            configuration["MetricSpecifications"] = [configuration.pop("MetricSpecification")]
     scaling.put_scaling_policy(
-        PolicyName=name, PolicyType=_TRACKING, TargetTrackingScalingPolicyConfiguration=configuration, **where
+        PolicyName=name, PolicyType=kind, **{f"{kind}PolicyConfiguration": configuration}, **where
     )
 
 
 def wait(aws: Aws, params: Mapping, say: Say) -> None:
-    """Targets and policies are there when the calls return."""
+    """Targets, policies and scheduled actions are there when the calls return."""
 
 
 # ---- output ----
@@ -403,21 +687,51 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
 def _output_one(aws: Aws, params: Mapping, target: Mapping, current: Mapping) -> dict[str, Any]:
     resource_id, namespace = target["resource_id"], params["service_namespace"]
     there = {key: value for key, value in current.get(resource_id, {}).items() if key != "running"}
-    policies = there.pop("policies", {})
-    wanted = _policies(target)
-    new_id = unknown("id of scalable target", resource_id)
 
-    def policy(name: str) -> dict[str, Any]:
-        # https://docs.aws.amazon.com/autoscaling/application/APIReference/API_ScalingPolicy.html
-        new = f"{unknown('id of scaling policy', name)}:resource/{namespace}/{resource_id}:policyName/{name}"
-        fields = {"arn": aws.arn("autoscaling", f"scalingPolicy:{new}"), **policies.get(name, {})}
-        return predicted(fields, (wanted or {}).get(name, {}))
+    # https://docs.aws.amazon.com/autoscaling/application/APIReference/API_ScalingPolicy.html
+    def new_arn(kind: str, what: str, name_kind: str, name: str) -> str:
+        new = f"{unknown(f'id of {what}', name)}:resource/{namespace}/{resource_id}:{name_kind}/{name}"
+        return aws.arn("autoscaling", f"{kind}:{new}")
 
-    return {
-        "arn": aws.arn(_SERVICE, f"scalable-target/{new_id}"),
-        **predicted(there, desired_target(params, target)),
-        "policies": {name: policy(name) for name in (policies if wanted is None else wanted)},
-    }
+    def named(there: Mapping, wanted: Mapping | None, new: Mapping, anew: Any, *arn: str) -> dict[str, Any]:
+        """What is there, or will be; one that has to give way to another of the same name gets another ARN."""
+        result = {}
+        for name in there if wanted is None else wanted:
+            fields = {**new, **there.get(name, {})}
+            if name not in there or (wanted is not None and anew(there[name], wanted[name])):
+                fields["arn"] = new_arn(*arn, name)
+            result[name] = fields if wanted is None else predicted(fields, wanted[name])
+        return result
+
+    new_policy = dict.fromkeys((*_OF_TRACKING, *_CONFIGURATIONS.values()))
+    policy_arn = ("scalingPolicy", "scaling policy", "policyName")
+    policies = named(there.pop("policies", {}), _policies(target), new_policy, _another, *policy_arn)
+    for policy in policies.values():
+        if policy["policy_type"] == _TRACKING:
+            policy["disable_scale_in"] = policy["disable_scale_in"] or False
+    actions = {}
+    if target["scheduled_actions"] is not None:
+        action_arn = ("scheduledAction", "scheduled action", "scheduledActionName")
+        there_too = there.pop("scheduled_actions", {})
+        actions["scheduled_actions"] = named(there_too, _actions(target), {}, _loses_a_limit, *action_arn)
+    there.pop("scheduled_actions", None)
+    if "arn" not in there:  # only then: the account's number costs a call
+        there = {
+            "arn": aws.arn(_SERVICE, f"scalable-target/{unknown('id of scalable target', resource_id)}"),
+            "role_arn": _linked_role(aws, namespace),
+            "suspended": dict.fromkeys(_SUSPENDED, False),
+            "tags": {},
+        }
+    wanted = desired_target(params, target, current.get(resource_id, {}))
+    return {**predicted(there, wanted), "policies": policies, **actions}
+
+
+def _linked_role(aws: Aws, namespace: str) -> str:
+    """https://docs.aws.amazon.com/autoscaling/application/userguide/application-auto-scaling-service-linked-roles.html"""
+    if namespace != "ecs":
+        return unknown("service-linked role of", namespace)
+    role = "ecs.application-autoscaling.amazonaws.com/AWSServiceRoleForApplicationAutoScaling_ECSService"
+    return aws.arn("iam", f"role/aws-service-role/{role}", region=False)
 
 
 def resources(aws: Aws, params: Mapping, current: Mapping) -> list[str]:
@@ -427,6 +741,7 @@ def resources(aws: Aws, params: Mapping, current: Mapping) -> list[str]:
         for label in (
             target_resource(target),
             *(policy_resource(target, policy["name"]) for policy in target["policies"] or []),
+            *(action_resource(target, action["name"]) for action in target["scheduled_actions"] or []),
         )
     ]
 
@@ -435,9 +750,9 @@ def billed(aws: Aws, params: Mapping, current: Mapping, wanted: bool) -> list[di
     items = []
     for target in params["targets"]:
         fields = current.get(target["resource_id"], {})
-        policies = fields.get("policies", {})
+        policies = fields.get("policies", {}).values()
         if wanted:
-            fields = predicted(fields, desired_target(params, target))
+            fields = predicted(fields, desired_target(params, target, fields))
             policies = policies if target["policies"] is None else target["policies"]
         if "min_capacity" in fields:
             items.append(
@@ -447,7 +762,8 @@ def billed(aws: Aws, params: Mapping, current: Mapping, wanted: bool) -> list[di
                     "service": target["resource_id"].removeprefix("service/"),
                     "min": fields["min_capacity"],
                     "max": fields["max_capacity"],
-                    "policies": len(policies),
+                    # those of the others have no alarms that AWS makes
+                    "policies": sum(policy["policy_type"] == _TRACKING for policy in policies),
                 }
             )
     return items

@@ -1,6 +1,8 @@
 """Targets and policies against the sandbox; the services are real ECS services whose tasks sleep."""
 
 import pytest
+import scaling_services
+from botocore.client import BaseClient
 
 TAGS = {"Project": "nexus-learn", "Environment": "test", "ManagedBy": "ansible"}
 DIMENSION = "ecs:service:DesiredCount"
@@ -17,40 +19,48 @@ def scaling(sandbox):
 @pytest.fixture(scope="module")
 def services(sandbox):
     """service(name, desired=0) -> resource id of a new ECS service in the cluster t-scaling."""
-    ecs = sandbox.client("ecs")
-    ecs.create_cluster(clusterName="t-scaling")
-    ecs.register_task_definition(
-        family="t-scaling",
-        requiresCompatibilities=["FARGATE"],
-        networkMode="awsvpc",
-        cpu="256",
-        memory="512",
-        containerDefinitions=[{"name": "sleep", "image": "busybox", "command": ["sleep", "3600"]}],
-    )
-    ec2 = sandbox.client("ec2")
-    vpc = ec2.create_vpc(CidrBlock="10.8.0.0/16")["Vpc"]["VpcId"]
-    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.8.0.0/24")["Subnet"]["SubnetId"]
-    made = []
-
-    def service(name, desired=0):
-        ecs.create_service(
-            cluster="t-scaling",
-            serviceName=name,
-            taskDefinition="t-scaling",
-            desiredCount=desired,
-            launchType="FARGATE",
-            networkConfiguration={"awsvpcConfiguration": {"subnets": [subnet]}},
-        )
-        made.append(name)
-        return f"service/t-scaling/{name}"
-
-    yield service
-    for name in made:
-        ecs.delete_service(cluster="t-scaling", service=name, force=True)
+    yield from scaling_services.services(sandbox)
 
 
 def policy(name="cpu", metric=CPU, value=70, **fields):
-    return {"name": name, "predefined_metric_type": metric, "target_value": value, **fields}
+    given = {"predefined_metric_type": metric, "target_value": value}
+    return {"name": name, **{key: field for key, field in given.items() if field is not None}, **fields}
+
+
+OWN = {"metric_name": "backlog", "namespace": "A", "statistic": "Average"}
+MATH = [
+    {
+        "id": "m",
+        "metric_stat": {"metric": {"metric_name": "m", "namespace": "A"}, "stat": "Sum"},
+        "return_data": False,
+    },
+    {"id": "e", "expression": "m / 2"},
+]
+PREDEFINED = {"predefined_metric_type": "ECSServiceCPUUtilization"}
+PAIR = {"predefined_metric_pair_specification": PREDEFINED}
+
+
+def own(*metrics, **fields):
+    """A customized metric in the place of a predefined one."""
+    metric = {key: value for one in metrics for key, value in one.items()} | fields
+    given = {key: value for key, value in metric.items() if value is not None}
+    return {"customized_metric_specification": given or OWN}
+
+
+def steps(*ranges, adjustment_type="ChangeInCapacity", **more):
+    names = ("metric_interval_lower_bound", "metric_interval_upper_bound", "scaling_adjustment")
+    adjustments = [dict(zip(names, one, strict=True)) for one in ranges]
+    configuration = {"adjustment_type": adjustment_type, "step_adjustments": adjustments, **more}
+    return {"name": "step", "policy_type": "StepScaling", "step_scaling_policy_configuration": configuration}
+
+
+def forecast(metrics, **more):
+    configuration = {"metric_specification": {"target_value": 40, **metrics}, **more}
+    return {"name": "f", "policy_type": "PredictiveScaling", "predictive_scaling_policy_configuration": configuration}
+
+
+def action(**fields):
+    return {"name": "night", "schedule": "cron(0 20 ? * * 2099)", "min_capacity": 1, **fields}
 
 
 def args(*targets, **more):
@@ -126,115 +136,6 @@ def test_a_service_that_does_not_exist(module):
     assert "run site.yml without --tags autoscaling" in result["msg"]
 
 
-DRIFTS = [
-    pytest.param(
-        lambda s, w: s.register_scalable_target(**w, MinCapacity=1),
-        ("min_capacity", 1, 0),
-        id="min_capacity",
-    ),
-    pytest.param(
-        lambda s, w: s.register_scalable_target(**w, MaxCapacity=9),
-        ("max_capacity", 9, 5),
-        id="max_capacity",
-    ),
-    pytest.param(
-        lambda s, w: s.register_scalable_target(**w, RoleARN="arn:aws:iam::123456789012:role/other"),
-        ("role_arn", "arn:aws:iam::123456789012:role/other", "arn:aws:iam::123456789012:role/scaler"),
-        id="role_arn",
-    ),
-    *(
-        pytest.param(
-            lambda s, w, key=key: s.register_scalable_target(**w, SuspendedState={key: True}),
-            (f"suspended.{field}", True, False),
-            id=field,
-        )
-        for field, key in (
-            ("dynamic_scaling_in_suspended", "DynamicScalingInSuspended"),
-            ("dynamic_scaling_out_suspended", "DynamicScalingOutSuspended"),
-            ("scheduled_scaling_suspended", "ScheduledScalingSuspended"),
-        )
-    ),
-    pytest.param(
-        lambda s, w: s.tag_resource(ResourceARN=_arn(s, w), Tags={"extra": "yes"}),
-        ("tags.extra", "yes", None),
-        id="tag added",
-    ),
-    pytest.param(
-        lambda s, w: s.untag_resource(ResourceARN=_arn(s, w), TagKeys=["ManagedBy"]),
-        ("tags.ManagedBy", None, "ansible"),
-        id="tag removed",
-    ),
-]
-
-
-def _arn(scaling, w):
-    return registered(scaling, w["ResourceId"])["ScalableTargetARN"]
-
-
-@pytest.fixture(scope="module")
-def kept(services):
-    """A target with every option given, the same in every drift test."""
-    return args(
-        target(
-            services("t-drift"),
-            role_arn="arn:aws:iam::123456789012:role/scaler",
-            suspended=dict.fromkeys(
-                ["dynamic_scaling_in_suspended", "dynamic_scaling_out_suspended", "scheduled_scaling_suspended"], False
-            ),
-            policies=[
-                policy(scale_in_cooldown=300, scale_out_cooldown=60, disable_scale_in=False),
-                policy("requests", ALB, 100, resource_label=LABEL),
-            ],
-        )
-    )
-
-
-@pytest.mark.parametrize(("drift", "change"), DRIFTS)
-def test_target_drift(quartet, module, scaling, kept, drift, change):
-    module("application_autoscaling", kept)
-    resource_id = kept["targets"][0]["resource_id"]
-    drift(scaling, where(resource_id))
-    result = quartet("application_autoscaling", kept)
-    assert [(c["resource"], c["path"], c["before"], c["after"]) for c in result["changes"]] == [
-        (f"scalable target {resource_id}", *change)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "drift", "changes"),
-    [
-        ("cpu", {"TargetValue": 50.0}, {("target_value", 50.0, 70.0)}),
-        ("cpu", {"ScaleInCooldown": 1}, {("scale_in_cooldown", 1, 300)}),
-        ("cpu", {"ScaleOutCooldown": 1}, {("scale_out_cooldown", 1, 60)}),
-        ("cpu", {"DisableScaleIn": True}, {("disable_scale_in", True, False)}),
-        (
-            "cpu",
-            {"PredefinedMetricSpecification": {"PredefinedMetricType": MEMORY}},
-            {("predefined_metric_type", MEMORY, CPU)},
-        ),
-        (
-            "requests",
-            {"PredefinedMetricSpecification": {"PredefinedMetricType": ALB, "ResourceLabel": LABEL + "0"}},
-            {("resource_label", LABEL + "0", LABEL)},
-        ),
-    ],
-)
-def test_policy_drift(quartet, module, scaling, kept, name, drift, changes):
-    module("application_autoscaling", kept)
-    resource_id = kept["targets"][0]["resource_id"]
-    before = policies(scaling, resource_id)
-    scaling.put_scaling_policy(
-        PolicyName=name,
-        PolicyType="TargetTrackingScaling",
-        TargetTrackingScalingPolicyConfiguration={**before[name], **drift},
-        **where(resource_id),
-    )
-    result = quartet("application_autoscaling", kept)
-    assert {(c["path"], c["before"], c["after"]) for c in result["changes"]} == changes
-    assert {c["resource"] for c in result["changes"]} == {f"scaling policy {name} of {resource_id}"}
-    assert policies(scaling, resource_id) == before
-
-
 def test_a_step_policy_in_the_place_of_ours(quartet, services, scaling):
     wanted = args(target(services("t-step")))
     quartet("application_autoscaling", wanted)
@@ -250,7 +151,12 @@ def test_a_step_policy_in_the_place_of_ours(quartet, services, scaling):
         **where(resource_id),
     )
     paths = {change["path"] for change in quartet("application_autoscaling", wanted)["changes"]}
-    assert paths == {"policy_type", "target_value", "predefined_metric_type"}
+    assert paths == {
+        "policy_type",
+        "target_value",
+        "predefined_metric_type",
+        "step_scaling_policy_configuration",
+    }
     assert policies(scaling, resource_id)["cpu"]["TargetValue"] == 70
 
 
@@ -321,6 +227,41 @@ def test_clamping_is_foretold(module, sandbox, services):
         ({"policies": [policy(), policy(metric=MEMORY)]}, ("the same name",)),
         ({"policies": [policy(metric=ALB)]}, ("resource_label", "targetgroup")),
         ({"policies": [policy(resource_label=LABEL)]}, ("resource_label", "to it alone")),
+        ({"policies": [policy(value=None)]}, ("policy cpu", "target_value is missing")),
+        ({"policies": [policy(metric=None)]}, ("predefined_metric_type or customized", "not both")),
+        ({"policies": [policy(**own({}))]}, ("predefined_metric_type or customized", "not both")),
+        ({"policies": [policy(metric=None, **own(OWN, statistic=None))]}, ("namespace and statistic, or metrics",)),
+        ({"policies": [policy(metric=None, **own(OWN, metrics=MATH))]}, ("has metrics, and so nothing else",)),
+        ({"policies": [policy(metric=None, **own(metrics=MATH[1:] * 2))]}, ("two queries have the id e",)),
+        (
+            {"policies": [policy(metric=None, **own(metrics=MATH * 1 + [{**MATH[1], "id": "f"}]))]},
+            ("return_data true",),
+        ),
+        ({"policies": [policy(metric=None, **own(metrics=[{"id": "e"}]))]}, ("an expression or a metric_stat",)),
+        ({"policies": [policy(metric=None, **own(metrics=[{**MATH[1], "id": "E"}]))]}, ("a lower-case letter",)),
+        ({"policies": [policy(policy_type="StepScaling")]}, ("does not belong to policy_type StepScaling",)),
+        ({"policies": [{"name": "s", "policy_type": "StepScaling"}]}, ("needs step_scaling_policy_configuration",)),
+        ({"policies": [steps((0, 1, 1), (2, None, 2))]}, ("overlap or leave a gap",)),
+        ({"policies": [steps((0, 2, 1), (1, None, 2))]}, ("overlap or leave a gap",)),
+        ({"policies": [steps((0, 1, 1))]}, ("no upper bound",)),
+        ({"policies": [steps((-1, 0, 1))]}, ("no lower bound",)),
+        ({"policies": [steps((None, None, 1))]}, ("neither a lower nor an upper bound",)),
+        ({"policies": [steps((1, 1, 1))]}, ("not below its upper bound",)),
+        ({"policies": [steps()]}, ("has 0 steps",)),
+        ({"policies": [steps((0, None, -1), adjustment_type="ExactCapacity")]}, ("not negative",)),
+        ({"policies": [steps((0, None, 1), min_adjustment_magnitude=1)]}, ("PercentChangeInCapacity",)),
+        ({"policies": [forecast({})]}, ("needs a metric pair",)),
+        (
+            {"policies": [forecast({"predefined_load_metric_specification": PREDEFINED})]},
+            ("one metric of scaling and one of load",),
+        ),
+        ({"policies": [forecast(PAIR, max_capacity_buffer=1)]}, ("max_capacity_buffer belongs to",)),
+        ({"scheduled_actions": [action(schedule="0 20 * * *")]}, ("schedule is 0 20 * * *", "rate(5 minutes)")),
+        ({"scheduled_actions": [action(min_capacity=None)]}, ("needs min_capacity or max_capacity",)),
+        ({"scheduled_actions": [action(max_capacity=0)]}, ("cannot be more than the most",)),
+        ({"scheduled_actions": [action(end_time="tomorrow")]}, ("end_time is tomorrow",)),
+        ({"scheduled_actions": [action(start_time="2099-02-01", end_time="2099-01-01")]}, ("is not after start_time",)),
+        ({"scheduled_actions": [action(), action()]}, ("two scheduled actions have the same name",)),
     ],
 )
 def test_refusals(module, calls, wrong, words):
@@ -381,16 +322,46 @@ def test_absent(quartet, services, scaling):
     assert policies(scaling, resource_id) == {}
 
 
-def test_a_run_without_changes_reads_each_thing_once(module, services, calls):
-    """However many targets: one call for the targets, one a page of policies, and one for the tags of each."""
+def test_a_run_without_changes_reads_each_thing_once(module, services, scaling, calls):
+    """However many targets: one call for 50 targets, 10 policies, 50 scheduled actions and the tags of 100."""
     wanted = args(*(target(services(f"t-many-{number}")) for number in range(6)))
     module("application_autoscaling", wanted)
     calls.clear()
     assert module("application_autoscaling", wanted)["changes"] == []
     operations = [operation for _, operation in calls]
-    assert operations.count("DescribeScalableTargets") == 1
-    assert operations.count("ListTagsForResource") == 6
-    assert "DescribeServices" not in operations
+    policies = scaling.get_paginator("describe_scaling_policies").paginate(ServiceNamespace="ecs")
+    pages = -(-len(policies.build_full_result()["ScalingPolicies"]) // 10)
+    assert sorted(operations) == ["DescribeScalableTargets", *["DescribeScalingPolicies"] * pages, "GetResources"]
+    scheduled = args(*({**one, "scheduled_actions": []} for one in wanted["targets"]))
+    calls.clear()
+    assert module("application_autoscaling", scheduled)["changes"] == []
+    assert [operation for _, operation in calls].count("DescribeScheduledActions") == len(calls) - len(operations) == 1
+
+
+def test_the_service_itself_has_the_last_word_on_tags(module, services, scaling, calls, monkeypatch):
+    """The Resource Groups Tagging API may be minutes behind: what it does not say as wanted is asked of the service."""
+    wanted = args(*(target(services(f"t-late-{number}")) for number in range(3)))
+    module("application_autoscaling", wanted)
+    late, gone = (registered(scaling, one["resource_id"])["ScalableTargetARN"] for one in wanted["targets"][:2])
+    original = BaseClient._make_api_call
+
+    def behind(self, operation, arguments):
+        answer = original(self, operation, arguments)
+        if operation == "GetResources":
+            kept = [item for item in answer["ResourceTagMappingList"] if item["ResourceARN"] != gone]
+            for item in kept:
+                if item["ResourceARN"] == late:
+                    item["Tags"] = [{"Key": "Project", "Value": "of before"}]
+            answer["ResourceTagMappingList"] = kept
+        return answer
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", behind)
+    calls.clear()
+    assert module("application_autoscaling", wanted)["changes"] == []
+    scaling.untag_resource(ResourceARN=gone, TagKeys=["ManagedBy"])
+    assert [change["path"] for change in module("application_autoscaling", wanted, check=True)["changes"]] == [
+        "tags.ManagedBy"
+    ]
 
 
 def test_absent_finds_targets_by_their_beginning_and_tags(quartet, module, services, scaling):
@@ -403,3 +374,64 @@ def test_absent_finds_targets_by_their_beginning_and_tags(quartet, module, servi
     ]
     assert [c["resource"] for c in changes] == [f"scalable target {resource_id}" for resource_id in mine]
     assert [bool(registered(scaling, resource_id)) for resource_id in (*mine, other, theirs)] == [0, 0, 1, 1]
+
+
+def test_policies_of_all_kinds_and_their_arns(quartet, services, scaling):
+    resource_id = services("t-kinds")
+    kinds = [policy(), policy("own", None, **own(metrics=MATH)), steps((0, None, 1)), forecast(PAIR)]
+    result = quartet("application_autoscaling", args(target(resource_id, policies=kinds)))
+    there = scaling.describe_scaling_policies(ServiceNamespace="ecs", ResourceId=resource_id)["ScalingPolicies"]
+    arns = {name: fields["arn"] for name, fields in result["targets"][resource_id]["policies"].items()}
+    assert arns == {one["PolicyName"]: one["PolicyARN"] for one in there}
+
+
+def test_what_a_schedule_has_set_is_no_drift(quartet, module, services, scaling):
+    """Between evening and morning a run must not undo what the schedule did."""
+    resource_id = services("t-night")
+    actions = [action(min_capacity=0, max_capacity=0), action(name="day", min_capacity=0, max_capacity=5)]
+    wanted = args(target(resource_id, scheduled_actions=actions))
+    quartet("application_autoscaling", wanted)
+    scaling.register_scalable_target(**where(resource_id), MinCapacity=0, MaxCapacity=0)  # as the schedule does
+    result = module("application_autoscaling", wanted)
+    assert result["changes"] == []
+    assert result["targets"][resource_id]["max_capacity"] == 0
+    # neither what is no schedule's doing, nor what a schedule did that nobody wants any more, stays
+    scaling.register_scalable_target(**where(resource_id), MinCapacity=0, MaxCapacity=1)
+    assert [c["path"] for c in quartet("application_autoscaling", wanted)["changes"]] == ["max_capacity"]
+    scaling.register_scalable_target(**where(resource_id), MinCapacity=0, MaxCapacity=0)
+    without = args(target(resource_id, scheduled_actions=actions[1:]))
+    changes = quartet("application_autoscaling", without)["changes"]
+    assert [(c["action"], c["path"]) for c in changes] == [("update", "max_capacity"), ("delete", "")]
+
+
+def test_adopt_takes_over_exactly_what_differs(module, left_alone, services, scaling, calls):
+    """A target that somebody else registered, with policies and a schedule of theirs."""
+    resource_id = services("t-adopt")
+    theirs = {"Project": "nexus-learn", "Environment": "prod", "Theirs": "1"}
+    scaling.register_scalable_target(**where(resource_id), MinCapacity=0, MaxCapacity=1, Tags=theirs)
+    scaling.put_scheduled_action(
+        **where(resource_id),
+        ScheduledActionName="theirs",
+        Schedule="rate(900 days)",
+        ScalableTargetAction={"MinCapacity": 0},
+    )
+    arn = registered(scaling, resource_id)["ScalableTargetARN"]
+    wanted = args(target(resource_id, policies=[policy()], scheduled_actions=[action()]))
+    calls.clear()
+    assert "adopt" in module("application_autoscaling", wanted, expect_failure=True)["msg"]
+    assert calls.writes == []
+    adopting = {**wanted, "adopt": [f"scalable target {resource_id}"]}
+    assert len(left_alone("application_autoscaling", adopting)) == 1
+    foretold = module("application_autoscaling", adopting, check=True)["changes"]
+    assert {(c["action"], c["resource"].partition(" of ")[0], c["path"]) for c in foretold} == {
+        ("update", f"scalable target {resource_id}", "max_capacity"),
+        ("update", f"scalable target {resource_id}", "tags.Environment"),
+        ("update", f"scalable target {resource_id}", "tags.ManagedBy"),
+        ("update", f"scalable target {resource_id}", "tags.Theirs"),
+        ("create", "scaling policy cpu", ""),
+        ("create", "scheduled action night", ""),
+        ("delete", "scheduled action theirs", ""),
+    }
+    assert module("application_autoscaling", adopting)["changes"] == foretold
+    assert module("application_autoscaling", wanted, check=True)["changes"] == []
+    assert registered(scaling, resource_id)["ScalableTargetARN"] == arn

@@ -8,6 +8,16 @@ from hypothesis import strategies as st
 
 AWS = SimpleNamespace(arn=lambda service, resource: f"arn:{service}:{resource}")
 METRICS = ("ECSServiceAverageCPUUtilization", "ECSServiceAverageMemoryUtilization")
+NOT_GIVEN = {
+    "policy_type": "TargetTrackingScaling",
+    **dict.fromkeys(
+        (
+            "customized_metric_specification",
+            "step_scaling_policy_configuration",
+            "predictive_scaling_policy_configuration",
+        )
+    ),
+}
 OPTIONAL = {
     "scale_in_cooldown": st.integers(0, 3),
     "scale_out_cooldown": st.integers(0, 3),
@@ -28,9 +38,11 @@ def targets(draw):
         "max_capacity": least + draw(st.integers(0, 3)),
         "role_arn": None,
         "suspended": None,
+        "scheduled_actions": None,
         "policies": [
             {
                 "name": name,
+                **NOT_GIVEN,
                 "target_value": float(draw(st.integers(1, 3))),
                 "predefined_metric_type": metric,
                 "resource_label": None,
@@ -58,7 +70,6 @@ def deployed(target):
             "policies": {
                 policy["name"]: {
                     "arn": "arn",
-                    "policy_type": "TargetTrackingScaling",
                     **{field: value for field, value in policy.items() if field != "name"},
                     "disable_scale_in": policy["disable_scale_in"] or False,
                 }
