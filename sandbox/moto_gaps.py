@@ -6,6 +6,7 @@ Each function replaces one method of moto's and says what AWS does; tests/sandbo
 import functools
 import importlib
 import json
+import threading
 from unittest import mock
 
 from .core import Sandbox
@@ -25,6 +26,9 @@ def install(sandbox: Sandbox) -> None:
     secret_scheduled_for_deletion()
     aws_managed_policies()
     kms_key_that_cannot_be_used()
+    s3_conditional_writes()
+    s3_bucket_tags()
+    s3_bucket_policy_conditions()
 
 
 def replaces(owner: type, name: str):
@@ -214,3 +218,55 @@ def kms_key_that_cannot_be_used() -> None:
         if not 7 <= pending_window_in_days <= 30:
             raise ValidationException("PendingWindowInDays must be between 7 and 30.")
         return original(self, key_id, pending_window_in_days)
+
+
+def s3_conditional_writes() -> None:
+    """If-Match and If-None-Match hold when requests come at once: of many writers that expect the same, one wins.
+
+    moto looks first and writes afterwards, and its server answers every request in a thread of its own.
+    """
+    from moto.s3.responses import S3Response
+
+    one_at_a_time = threading.Lock()
+    for method in ("put_object", "delete_object"):
+
+        @replaces(S3Response, method)
+        def write(original, self):
+            with one_at_a_time:
+                return original(self)
+
+
+def s3_bucket_tags() -> None:
+    """CreateBucket sets the tags of CreateBucketConfiguration; a bucket that is there already keeps its own."""
+    import xmltodict
+    from moto.s3.models import s3_backends
+    from moto.s3.responses import S3Response
+
+    @replaces(S3Response, "_bucket_response_put")
+    def create(original, self, request, bucket_name, *rest):
+        new = bucket_name not in s3_backends.bucket_accounts
+        answer = original(self, request, bucket_name, *rest)
+        if new and self.body:
+            configuration = xmltodict.parse(self.body, force_list={"Tag"}).get("CreateBucketConfiguration", {})
+            tags = (configuration.get("Tags") or {}).get("Tag", [])
+            if tags:
+                self.backend.put_bucket_tagging(bucket_name, {tag["Key"]: tag["Value"] for tag in tags})
+        return answer
+
+
+def s3_bucket_policy_conditions() -> None:
+    """A statement under a condition is not enforced.
+
+    moto ignores the condition: to deny what comes without TLS would be to deny everything. There is no TLS here.
+    """
+    from moto.iam.access_control import IAMPolicy
+    from moto.s3.models import FakeBucket
+
+    @replaces(FakeBucket, "get_permission")
+    def get_permission(original, self, action, resource):
+        if self.policy is None:
+            return original(self, action, resource)
+        document = json.loads(self.policy)
+        statements = document["Statement"] if isinstance(document["Statement"], list) else [document["Statement"]]
+        document["Statement"] = [statement for statement in statements if not statement.get("Condition")]
+        return IAMPolicy(json.dumps(document)).is_action_permitted(action, resource)

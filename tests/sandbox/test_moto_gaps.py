@@ -1,7 +1,10 @@
 """What sandbox/moto_gaps.py mends, seen from boto3; and where it touches moto."""
 
 import json
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from importlib import metadata
 
 import pytest
@@ -201,3 +204,86 @@ def test_a_replaced_method_must_exist():
 
     with pytest.raises(AttributeError):
         moto_gaps.replaces(Moved, "gone")(lambda original, self: None)
+
+
+@pytest.fixture
+def bucket(sandbox):
+    name = unique("bucket")
+    sandbox.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+def winners(sandbox, count, write):
+    """How many of ``count`` writers at once succeed; the others get 412."""
+    barrier = threading.Barrier(count)
+
+    def attempt(number):
+        barrier.wait()
+        try:
+            write(number)
+        except ClientError as error:
+            assert error.response["Error"]["Code"] in ("PreconditionFailed", "NoSuchKey")  # noqa: PT017
+            return 0
+        return 1
+
+    sandbox.client("s3")
+    with ThreadPoolExecutor(count) as pool:
+        return sum(pool.map(attempt, range(count)))
+
+
+def test_of_many_conditional_writes_at_once_one_wins(sandbox, bucket):
+    s3 = sandbox.client("s3")
+
+    def put(number, **condition):
+        s3.put_object(Bucket=bucket, Key="lock", Body=bytes(number), **condition)
+
+    for _ in range(3):
+        assert winners(sandbox, 8, lambda number: put(number, IfNoneMatch="*")) == 1
+        etag = s3.head_object(Bucket=bucket, Key="lock")["ETag"]
+        assert winners(sandbox, 8, lambda number, etag=etag: put(number + 10, IfMatch=etag)) == 1
+        etag = s3.head_object(Bucket=bucket, Key="lock")["ETag"]
+        delete = {"Bucket": bucket, "Key": "lock", "IfMatch": etag}
+        assert winners(sandbox, 8, lambda _, delete=delete: s3.delete_object(**delete)) == 1
+
+
+def test_conditions_see_the_current_version(sandbox, bucket):
+    """A deleted object is not there, although its versions are."""
+    s3 = sandbox.client("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    old = s3.put_object(Bucket=bucket, Key="lock", Body=b"1", IfNoneMatch="*")["ETag"]
+    new = s3.put_object(Bucket=bucket, Key="lock", Body=b"2", IfMatch=old)["ETag"]
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        s3.delete_object(Bucket=bucket, Key="lock", IfMatch=old)
+    s3.delete_object(Bucket=bucket, Key="lock", IfMatch=new)
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        s3.get_object(Bucket=bucket, Key="lock")
+    s3.put_object(Bucket=bucket, Key="lock", Body=b"3", IfNoneMatch="*")
+
+
+def test_an_answer_of_s3_has_its_time(sandbox, bucket):
+    s3 = sandbox.client("s3")
+    s3.put_object(Bucket=bucket, Key="x", Body=b"1")
+    answer = s3.get_object(Bucket=bucket, Key="x")
+    now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    assert 0 <= (now - answer["LastModified"]).total_seconds() < 60
+    with pytest.raises(s3.exceptions.NoSuchKey) as error:
+        s3.get_object(Bucket=bucket, Key="y")
+    assert parsedate_to_datetime(error.value.response["ResponseMetadata"]["HTTPHeaders"]["date"]) >= now
+
+
+def test_a_bucket_is_made_with_its_tags_and_keeps_them(sandbox):
+    s3, name = sandbox.client("s3"), unique("bucket")
+    for value in ("mine", "theirs"):
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"Tags": [{"Key": "Project", "Value": value}]})
+    assert s3.get_bucket_tagging(Bucket=name)["TagSet"] == [{"Key": "Project", "Value": "mine"}]
+
+
+def test_a_policy_that_denies_what_comes_without_tls_denies_nothing_here(sandbox, bucket):
+    s3 = sandbox.client("s3")
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    condition = {"Bool": {"aws:SecureTransport": "false"}}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": [{**deny, "Condition": condition}]}))
+    s3.put_object(Bucket=bucket, Key="x", Body=b"1")
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": [deny]}))
+    with pytest.raises(ClientError, match="403"):
+        s3.put_object(Bucket=bucket, Key="x", Body=b"1")
