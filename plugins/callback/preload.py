@@ -29,6 +29,7 @@ ACTIONS = (
     "elbv2_load_balancer",
     "iam_roles",
     "plan",
+    "s3_bucket",
     "validate",
     "vpc",
 )

@@ -95,10 +95,11 @@ class Aws:
     """Clients of one account and region. Safe to use from several threads.
 
     ``params`` holds the connection options of amazon.aws (region, profile, access_key, endpoint_url ...); what is
-    left out comes from the environment, as boto3 does it (``AWS_ENDPOINT_URL`` among it).
+    left out comes from the environment, as boto3 does it (``AWS_ENDPOINT_URL`` among it). ``identity`` is what another
+    one with these ``params`` has found already.
     """
 
-    def __init__(self, params: Mapping[str, Any]):
+    def __init__(self, params: Mapping[str, Any], identity: dict[str, str] | None = None):
         region, self._endpoint, connection = _aws_connection_info(params)
         self._profile = connection.pop("profile_name", None)
         own = connection.pop("aws_config", None)
@@ -116,8 +117,11 @@ class Aws:
         self._connection = connection
         self._lock = threading.Lock()
         self._asking = threading.Lock()
-        self._account_id: str | None = None
+        self._identity = identity
         self._clients: dict[str, Any] = {}
+        # Called before every request, repeated ones too. The deployment lock gives its sign of life there, and stops a
+        # run that lost it.
+        self.pulse: Callable[[], None] | None = None
         self._session = boto3.session.Session(botocore_session=_botocore_session(self._profile), region_name=region)
         self.region = region
 
@@ -132,15 +136,25 @@ class Aws:
                 _ = client.exceptions
                 name = client.meta.service_model.service_id.hyphenize()
                 client.meta.events.register_first(f"needs-retry.{name}", _never_twice)
+                client.meta.events.register("request-created", self._request_created)
                 self._clients[service] = client
             return self._clients[service]
 
+    def _request_created(self, **_: Any) -> None:
+        if self.pulse is not None:
+            self.pulse()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """``{Account, Arn, UserId}`` of the credentials."""
+        with self._asking:  # threads that need it at once ask once; a cached_property has no lock
+            if self._identity is None:
+                self._identity = self.client("sts").get_caller_identity()
+            return self._identity
+
     @property
     def account_id(self) -> str:
-        with self._asking:  # threads that need it at once ask once; a cached_property has no lock
-            if self._account_id is None:
-                self._account_id = self.client("sts").get_caller_identity()["Account"]
-            return self._account_id
+        return self.identity["Account"]
 
     @property
     def partition(self) -> str:
@@ -179,6 +193,18 @@ class Aws:
         rest = [arn for arn in arns if arn not in known]
         answers = together(*(lambda arn=arn: user_tags(ask(arn)) for arn in rest))
         return {**known, **dict(zip(rest, answers, strict=True))}
+
+    def fill(self, value: Any) -> Any:
+        """``value`` with ``{account_id}``, ``{region}`` and ``{partition}`` in its texts replaced, however deep."""
+        if isinstance(value, Mapping):
+            return {key: self.fill(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.fill(item) for item in value]
+        if isinstance(value, str):
+            for name in ("account_id", "region", "partition"):
+                if "{" + name + "}" in value:
+                    value = value.replace("{" + name + "}", getattr(self, name))
+        return value
 
     def pages(self, service: str, operation: str, key: str, **arguments: Any) -> list:
         """All items of a paginated operation, for example ``pages("logs", "describe_log_groups", "logGroups")``."""

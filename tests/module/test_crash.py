@@ -21,7 +21,8 @@ SEED = int(os.environ.get("FAULT_SEED") or 1)
 STRIDE = int(os.environ.get("FAULT_STRIDE") or 0)
 FEW = 2
 MODULES = Path(__file__).parents[2] / "plugins" / "modules"
-NO_WRITES = {"plan", "validate"}
+# of the lock, test_lock.py has cases of its own
+NO_WRITES = {"validate", "plan", "deployment_journal", "deployment_lock"}
 
 
 class Crash(BaseException):
@@ -167,6 +168,19 @@ def application_autoscaling(sandbox):
     return {"targets": [target]}
 
 
+def s3_bucket(sandbox):
+    rules = [{"id": "old", "noncurrent_version_expiration_days": 30}]
+    return {
+        "name": "t-{account_id}",
+        "versioning": True,
+        "encryption": {"sse_algorithm": "aws:kms"},
+        "public_access_block": {},
+        "object_ownership": "BucketOwnerEnforced",
+        "lifecycle_rules": rules,
+        "force": True,
+    }
+
+
 CASES = {
     function.__name__: function
     for function in (
@@ -179,6 +193,7 @@ CASES = {
         elbv2_load_balancer,
         ecs_service,
         application_autoscaling,
+        s3_bucket,
     )
 }
 
