@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test down install sandbox deploy check cost smoke-test outputs lint molecule bench docs
+.PHONY: help up test down install sandbox deploy check cost smoke-test outputs lint molecule bench docs journal
 
 ENV ?= dev
 PYTHON_IN_VENV := .venv/bin/python
@@ -45,6 +45,9 @@ smoke-test: ## Ask the deployed API a question and wait for the answer
 
 outputs: ## Show the outputs of the deployed stack
 	@$(IN_SANDBOX) ansible-playbook playbooks/outputs.yml -i inventories/$(ENV)
+
+journal: ## Show the last changes of the stack: who, when, what
+	@$(IN_SANDBOX) ansible-playbook playbooks/journal.yml -i inventories/$(ENV)
 
 lint: install ## ruff, mypy, yamllint, ansible-lint, generated documentation
 	@scripts/lint.sh

@@ -14,6 +14,35 @@ options:
     type: list
     elements: str
     default: []
+  lock:
+    description:
+      - The lock that is held while changes are made, so that two people do not run at once. One who finds it held is
+        refused and told by whom. Left out, none is held. Check mode and a task that changes nothing do not look at it.
+      - It belongs to the run of ansible-playbook when the callback P(nexus_learn.aws.run#callback) is enabled, which
+        then writes the journal and releases it, and otherwise to the task.
+      - It is an object in S3 that is written by conditional requests, see
+        U(https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html).
+    type: dict
+    suboptions:
+      bucket:
+        description:
+          - Name of the bucket. V({account_id}), V({region}) and V({partition}) in it stand for those of the
+            credentials and of O(region).
+        type: str
+        required: true
+      enabled:
+        description: Whether to hold the lock.
+        type: bool
+        default: true
+      lease:
+        description:
+          - Seconds without a sign of life after which others may take the lock over. A run gives one every minute, or
+            thrice in a shorter lease.
+        type: int
+        default: 900
+      run_id:
+        description: The run that the lock belongs to. The collection sets it for tasks that run on another host.
+        type: str
 attributes:
   check_mode:
     description: Makes no write call and returns what a real run would, with predicted names and ARNs.

@@ -18,9 +18,10 @@ from ansible_collections.amazon.aws.plugins.module_utils.exceptions import Ansib
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
 from ansible_collections.nexus_learn.aws.plugins.module_utils import aws as aws_module
 from ansible_collections.nexus_learn.aws.plugins.module_utils import engine
+from ansible_collections.nexus_learn.aws.plugins.module_utils import lock as lock_module
 
 # What every module of this collection takes; documented in doc_fragments/plan.py.
-COMMON = {"adopt": {"type": "list", "elements": "str", "default": []}}
+COMMON = {"adopt": {"type": "list", "elements": "str", "default": []}, "lock": lock_module.OPTION}
 
 
 def full_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +41,8 @@ def enter(
     try:
         # Plain types: templated values carry Ansible's tags, which botocore has no business with.
         params = json.loads(json.dumps(params))
-        result = engine.run(aggregate, aws or aws_module.Aws(params), params, check_mode=check_mode, say=say)
+        lock = lock_module.Lock(params) if (params.get("lock") or {}).get("enabled") else None
+        result = engine.run(aggregate, aws or aws_module.Aws(params), params, check_mode=check_mode, say=say, lock=lock)
         return json.loads(json.dumps(result, default=str))
     except engine.Refused as error:
         return {"failed": True, "msg": str(error), "refused": True, **_planned(error)}

@@ -37,6 +37,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -234,17 +235,39 @@ def expanded(
     return result
 
 
-def run(aggregate: Any, aws: Any, params: Mapping[str, Any], *, check_mode: bool, say: Say) -> dict[str, Any]:
+def run(
+    aggregate: Any, aws: Any, params: Mapping[str, Any], *, check_mode: bool, say: Say, lock: Any = None
+) -> dict[str, Any]:
     """Bring the aggregate to what ``params`` say and return the module's result.
 
     Returns ``changed``, ``settled`` (there was nothing to change and nothing to wait for), ``changes`` (the plan),
     ``diff`` (before and after, field by field), ``warnings`` (what is left alone), ``resources`` and ``billed`` (see
     above), and the aggregate's output. An error that comes after the plan was made carries it as ``planned``: what may
-    have been carried out, or not.
+    have been carried out, or not. ``lock`` (see ``lock.py``) is held while something is changed, and not looked at
+    otherwise.
     """
+    seen = _look(aggregate, aws, params, say)
+    changes = [change for change in seen[2] if change.action != LEAVE]
+    with lock.hold(aws, changes) if lock and changes and not check_mode else nullcontext(False) as just_taken:
+        if just_taken:  # somebody else may have changed what the plan was made from
+            seen = _look(aggregate, aws, params, say)
+        result = _carry_out(aggregate, aws, *seen, check_mode=check_mode, say=say)
+    if lock:
+        result["warnings"] += lock.warnings
+    return result
+
+
+def _look(aggregate: Any, aws: Any, params: Mapping[str, Any], say: Say) -> tuple[Mapping[str, Any], Any, list[Change]]:
+    """``params`` with patterns replaced, what is there, and the plan that they make."""
     if hasattr(aggregate, "expand"):
         params = aggregate.expand(aws, params)
     current = _described(aggregate, aws, params, say)
+    return params, current, [] if params.get("state") == GATHERED else aggregate.plan(aws, params, current)
+
+
+def _carry_out(
+    aggregate: Any, aws: Any, params: Mapping, current: Any, planned: list[Change], *, check_mode: bool, say: Say
+) -> dict[str, Any]:
     if params.get("state") == GATHERED:
         return {
             "changed": False,
@@ -256,7 +279,6 @@ def run(aggregate: Any, aws: Any, params: Mapping[str, Any], *, check_mode: bool
             "billed": _billed(aggregate, aws, params, current, []),
             **aggregate.output(aws, params, current),
         }
-    planned = aggregate.plan(aws, params, current)
     changes = [change for change in planned if change.action != LEAVE]
     # Also without changes: an earlier run may have been stopped while it waited.
     settled = not changes and (not hasattr(aggregate, "settled") or aggregate.settled(params, current))

@@ -84,6 +84,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "celery_concurrency": {"type": "int", "required": True},
     "celery_queues": {"type": "list", "elements": "str", "required": True},
     "enable_celery_beat": {"type": "bool", "required": True},
+    "deployment_lock_enabled": {"type": "bool", "default": True},
     "celery_services": {"type": "list", "elements": "dict", "options": _SERVICE},
     "adopt": {"type": "list", "elements": "str", "default": []},
     # inputs of roles that only make sense together with others

@@ -9,6 +9,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.nexus_learn.aws.plugins.module_utils.doors import enter, full_spec
+from ansible_collections.nexus_learn.aws.plugins.module_utils.lock import lend
 
 
 class AggregateAction(ActionBase):
@@ -24,7 +25,8 @@ class AggregateAction(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         if self._connection.transport not in ("local", "ansible.builtin.local"):
-            return {**result, **self._execute_module(task_vars=task_vars)}
+            args = dict(self._task.args) if self._task.check_mode else lend(self._task.args)
+            return {**result, **self._execute_module(module_args=args, task_vars=task_vars)}
         validation = ArgumentSpecValidator(**full_spec(self.spec)).validate(self._task.args)
         if validation.error_messages:
             return {**result, "failed": True, "msg": "; ".join(validation.error_messages)}

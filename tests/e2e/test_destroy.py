@@ -91,4 +91,10 @@ def test_nothing_is_left_but_what_others_own(console, foretold):
     run = console.playbook(*DESTROY)
     assert run.changed == 0
     assert "cluster nexus-learn-cluster is left alone" in run.text
+    assert "Kept: the bucket nexus-learn-deployment-123456789012-us-east-1 with the journal of this stack" in run.text
+    bucket = client("s3").list_buckets()["Buckets"]
+    assert [item["Name"] for item in bucket] == ["nexus-learn-deployment-123456789012-us-east-1"]
+    run = console.playbook(*DESTROY, "-e", "deployment_bucket_delete=true")
+    assert run.changed_tasks == ["deployment : destroy | Delete the bucket with the journal"]
+    assert client("s3").list_buckets()["Buckets"] == []
     assert client("ecs").describe_clusters(clusters=["nexus-learn-cluster"])["clusters"][0]["status"] == "ACTIVE"

@@ -274,5 +274,16 @@ def test_destroy_leaves_nothing_but_the_final_snapshot(console):
     assert console.sandbox.status()["services"] == []
     snapshots = client("elasticache").describe_snapshots()["Snapshots"]
     assert [snapshot["ReplicationGroupId"] for snapshot in snapshots] == ["nexus-learn-redis"]
+    # and the bucket with the journal, whose last entry is this; the lock is not held any more
+    bucket = "nexus-learn-deployment-123456789012-us-east-1"
+    assert f"Kept: the bucket {bucket} with the journal" in run.text
+    assert [item["Name"] for item in client("s3").list_buckets()["Buckets"]] == [bucket]
+    keys = [item["Key"] for item in client("s3").list_objects_v2(Bucket=bucket)["Contents"]]
+    assert all(key.startswith("journal/") for key in keys)
+    last = json.loads(client("s3").get_object(Bucket=bucket, Key=keys[-1])["Body"].read())
+    assert last["playbook"] == "playbooks/destroy.yml"
+    assert "replication group nexus-learn-redis" in [change["resource"] for change in last["changes"]]
+    everything = [client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode() for key in keys]
+    assert token not in "".join(everything)
 
     assert console.playbook(*destroy).changed == 0, "a second run is clean"

@@ -74,6 +74,10 @@ class CallbackModule(CallbackBase):
             # the sandbox's own tasks call it too
             if "nexus_learn.aws" not in request["headers"].get("User-Agent", ""):
                 continue
+            if "/s3/aws4_request" in request["headers"].get("Authorization", ""):
+                path = request["url"].split("/", 3)[-1]
+                names.append(f"{request['method'].capitalize()}Object /{path}")
+                continue
             target = request["headers"].get("X-Amz-Target")
             body = request.get("body") or ""
             if request.get("body_encoded"):
