@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
 from typing import Any
 
+from ansible.errors import AnsibleUndefinedVariable
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -41,10 +43,17 @@ class ActionModule(ActionBase):
         except StopIteration as end:
             foreseen["unchanged"] = bool(foreseen["steps"]) and all(step["settled"] for step in foreseen["steps"])
             if foreseen["unchanged"] and outputs:
-                foreseen["outputs"] = end.value.template(end.value.available_variables[outputs])
+                foreseen["outputs"] = self._evaluated(end.value, outputs)
         except Unforeseeable as reason:
             Display().vv(f"The plan ends before {reason}.")
         return {**result, **foreseen}
+
+    @staticmethod
+    def _evaluated(templar: Any, name: str) -> Any:
+        """None in a run whose tags leave out what it is made of, which shows no outputs either."""
+        with suppress(AnsibleUndefinedVariable):
+            return templar.template(templar.available_variables[name])
+        return None
 
     def _foresee(self, task: Any, templar: Any, aws: Aws) -> dict[str, Any]:
         name = task.resolved_action.rsplit(".", 1)[1]
