@@ -104,7 +104,7 @@ def test_create(quartet, module, elbv2, network, calls):
     assert len(there["tags"]) == 3
     calls.clear()
     module(MODULE, args)
-    assert len(calls) == 7, calls
+    assert len(calls) == 6, calls
 
 
 def test_check_on_an_empty_account(module, network, calls):
