@@ -1086,10 +1086,10 @@ def billed(aws: Aws, params: Mapping, current: Mapping, wanted: bool) -> list[di
     if given(params):
         return []
     items = layout(params, current["zones"], aws.region) if wanted else current["found"]
-    nats = [{"kind": "nat_gateway", "resource": resource(key)} for key in items if key[0] == NAT]
+    nats = [{"kind": "nat_gateway", "resource": resource(key)} for key in sorted(items) if key[0] == NAT]
     endpoints = [
         {"kind": "vpc_endpoint", "resource": resource(key), "zones": len(fields["subnets"])}
-        for key, fields in items.items()
+        for key, fields in sorted(items.items(), key=lambda item: item[0])
         if key[0] == ENDPOINT and fields["type"] == "Interface"
     ]
     return [*nats, *endpoints]
