@@ -133,7 +133,7 @@ def pair(module: Callable[..., dict], calls: Any, name: str, before: Mapping, af
     again = attempt(name, after, check=True)
     assert again["changes"] == []
     if after.get("state") != "absent":
-        plan = ("changed", "changes", "diff", "warnings")
+        plan = ("changed", "settled", "changes", "diff", "warnings", "billed")
         outputs = [{key: value for key, value in one.items() if key not in plan} for one in (foretold, done, again)]
         assert same(*outputs[:2]), "check mode returns what a run returns"
         assert same(*outputs[1:])
