@@ -370,8 +370,8 @@ EXAMPLES = r"""
                 - id: backlog
                   expression: FILL(waiting, 0) / FILL(running, 1)
         scheduled_actions:
-          - {name: evening, schedule: cron(0 20 ? * * *), timezone: Europe/Berlin, min_capacity: 0, max_capacity: 0}
-          - {name: morning, schedule: cron(0 7 ? * * *), timezone: Europe/Berlin, min_capacity: 1, max_capacity: 5}
+          - {name: evening, schedule: "cron(0 20 ? * * *)", timezone: Europe/Berlin, min_capacity: 0, max_capacity: 0}
+          - {name: morning, schedule: "cron(0 7 ? * * *)", timezone: Europe/Berlin, min_capacity: 1, max_capacity: 5}
     tags: {Project: nexus-learn, Environment: dev, ManagedBy: ansible}
 
 - name: Scale nothing of this stack any more
