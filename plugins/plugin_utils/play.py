@@ -28,14 +28,15 @@ def following(
     """
     play = task.play
     known = dict(task_vars)
-    tasks = [one for block in play.tasks for one in _tasks(block)]
+    tasks = [one for block in play.compile() for one in _tasks(block)]
     place = next(number for number, one in enumerate(tasks) if one._uuid == task._uuid)
     for one in tasks[place + 1 :]:
-        if not one.evaluate_tags(play.only_tags, play.skip_tags, all_vars=task_vars):
+        selected = one.evaluate_tags(play.only_tags, play.skip_tags, all_vars=task_vars)
+        if not selected or one.resolved_action in _HARMLESS:
             continue
         variables = {**known, **one.get_vars(), "ansible_search_path": one.get_search_path()}
         own = templar.copy_with_new_env(available_variables=variables)
-        if one.resolved_action in _HARMLESS or not all(own.evaluate_conditional(condition) for condition in one.when):
+        if not all(own.evaluate_conditional(condition) for condition in one.when):
             continue
         if not (one.resolved_action or "").startswith(_COLLECTION) or one.loop or one.delegate_to or one.until:
             raise Unforeseeable(one.get_name())
@@ -46,8 +47,9 @@ def following(
     return templar.copy_with_new_env(available_variables=known)
 
 
-def _tasks(block: Any) -> Iterator[Task]:
-    for one in block.block if isinstance(block, Block) else [block]:
+def _tasks(block: Block) -> Iterator[Task]:
+    """What runs when nothing fails."""
+    for one in [*block.block, *block.always]:
         if isinstance(one, Block):
             yield from _tasks(one)
         else:

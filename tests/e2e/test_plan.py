@@ -1,4 +1,4 @@
-"""The summary at the end of a run: what is known is said, what is not known is said to be so, and no secret ever."""
+"""The plan before a run, and the summary at its end: what is known is said, what is not is said to be so; no secret."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ TAGS = {"Project": "plan", "Environment": "test"}
 def play(console, tmp_path):
     """play(tasks, *arguments) -> Run of a playbook with these tasks."""
 
-    def run(tasks: list[dict], *arguments: str, **options):
+    def run(tasks: list[dict], *arguments: str, post_tasks: tuple[dict, ...] = (), **options):
         file = tmp_path / "playbook.yml"
-        file.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+        sections = {"tasks": tasks, "post_tasks": list(post_tasks)}
+        file.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, **sections}]))
         return console.playbook(str(file), "-i", "localhost,", "-c", "local", *arguments, **options)
 
     return run
@@ -145,3 +146,49 @@ def test_a_token_is_in_no_output_when_tls_and_auth_are_turned_on(console, play):
     assert lines[0] == "Done: 1 created, 1 changed, 0 replaced, 0 deleted, 1 unchanged"
     assert "      auth_token: (none) -> (hidden, new)" in lines
     assert [line for line in lines if re.search("! disruptive: .*clients that do not speak TLS are refused", line)]
+
+
+INVENTORY = ("-e", "@inventories/dev/group_vars/all/main.yml")
+PLAN_FIRST = [
+    {"nexus_learn.aws.plan": {"region": "us-east-1"}, "register": "foreseen"},
+    {"ansible.builtin.meta": "end_play", "when": "foreseen.unchanged"},
+]
+OTHER = {"ansible.builtin.command": "true"}
+
+
+@pytest.mark.parametrize(
+    ("more", "post_tasks", "ends"),
+    [
+        ([], (), True),
+        ([{**OTHER, "when": False}], (), True),
+        ([{**OTHER, "tags": "never"}], (), True),
+        ([{"ansible.builtin.debug": {"msg": "x"}}], (), True),
+        ([OTHER], (), False),
+        ([{"block": [{"ansible.builtin.debug": {"msg": "x"}}], "always": [OTHER]}], (), False),
+        ([], (OTHER,), False),
+        ([log_groups("/plan/first-{{ item }}", loop=["a"])], (), False),
+        ([log_groups("/plan/first-b")], (), False),
+    ],
+)
+def test_a_run_ends_after_its_plan_if_all_that_follows_is_known_to_change_nothing(play, more, post_tasks, ends):
+    play([log_groups("/plan/first")])
+    run = play([*PLAN_FIRST, log_groups("/plan/first"), *more], *INVENTORY, "--check", post_tasks=post_tasks)
+    assert ("TASK [nexus_learn.aws.cloudwatch_log_groups]" not in run.output) == ends
+
+
+def test_what_a_later_step_refuses_stops_the_run_before_the_first(console, play):
+    logs = console.sandbox.client("logs")
+    logs.create_log_group(logGroupName="/plan/theirs")
+    steps = [log_groups("/plan/earlier"), log_groups("/plan/theirs", name="Take what is not ours")]
+    run = play([*PLAN_FIRST, *steps], *INVENTORY, succeeds=False)
+    assert "Take what is not ours: log group /plan/theirs exists and belongs to somebody else" in run.text
+    assert logs.describe_log_groups(logGroupNamePrefix="/plan/earlier")["logGroups"] == []
+
+
+def test_a_step_sees_what_those_before_it_are_going_to_register(play):
+    first = log_groups("/plan/chain", register="made")
+    second = log_groups("/plan{{ made.log_groups['/plan/chain'].arn.split('/plan')[1] }}-more")
+    run = play(
+        [PLAN_FIRST[0], first, second, {"ansible.builtin.debug": {"msg": "{{ foreseen }}"}}], *INVENTORY, "--check"
+    )
+    assert run.output.count("log group /plan/chain-more") >= 2  # by the plan, and by the task
