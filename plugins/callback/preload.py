@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.loader import action_loader, filter_loader, lookup_loader, test_loader
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import preload
@@ -19,20 +21,7 @@ requirements:
   - enabled in ansible.cfg as C(callbacks_enabled = nexus_learn.aws.preload)
 """
 
-ACTIONS = (
-    "application_autoscaling",
-    "cloudwatch_log_groups",
-    "ec2_security_groups",
-    "ecs_cluster",
-    "ecs_service",
-    "elasticache_replication_group",
-    "elbv2_load_balancer",
-    "iam_roles",
-    "plan",
-    "s3_bucket",
-    "validate",
-    "vpc",
-)
+ACTIONS = sorted(path.stem for path in (Path(__file__).parents[1] / "action").glob("*.py"))
 
 SERVICES = (
     "application-autoscaling",
@@ -42,7 +31,6 @@ SERVICES = (
     "elbv2",
     "iam",
     "logs",
-    "resourcegroupstaggingapi",
     "secretsmanager",
     "sts",
 )

@@ -21,7 +21,7 @@ except ImportError:  # reported by require_sdk(), with the name of what to insta
     boto3 = None
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import _aws_connection_info
-from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import AnswerLost, Failed, Say, user_tags
+from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import AnswerLost, Failed, Say
 
 # Adaptive mode backs off on throttling and on 5xx and slows the client down as a whole.
 # https://docs.aws.amazon.com/boto3/latest/guide/retries.html
@@ -163,36 +163,6 @@ class Aws:
     def arn(self, service: str, resource: str, region: bool = True) -> str:
         """The ARN that AWS gives, or will give, to a resource whose name is known."""
         return f"arn:{self.partition}:{service}:{self.region if region else ''}:{self.account_id}:{resource}"
-
-    def tags(
-        self, arns: Iterable[str], wanted: Mapping[str, str] | None, ask: Callable[[str], dict]
-    ) -> dict[str, dict]:
-        """The tags of some resources, by ARN: one call for 100 of them where they are as ``wanted``, if that is given.
-
-        The Resource Groups Tagging API answers for many at once, but its answers are eventually consistent: for some
-        minutes it may not know a new resource, or a changed tag. So it is believed only where it says what is wanted
-        anyway; of all others ``ask(arn)``, their own service, has the last word. What can go wrong is this: tags that
-        somebody changes by hand are noticed some minutes later. Before something is deleted, leave ``wanted`` out.
-
-        https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html
-        """
-        arns = list(arns)
-        known: dict[str, dict] = {}
-        if wanted is not None and len(arns) > 1:
-            tagging = self.client("resourcegroupstaggingapi")
-            answers = together(
-                *(
-                    lambda part=arns[start : start + 100]: tagging.get_resources(ResourceARNList=part)
-                    for start in range(0, len(arns), 100)
-                )
-            )
-            for item in (item for answer in answers for item in answer["ResourceTagMappingList"]):
-                tags = user_tags({tag["Key"]: tag["Value"] for tag in item["Tags"]})
-                if tags == wanted:
-                    known[item["ResourceARN"]] = tags
-        rest = [arn for arn in arns if arn not in known]
-        answers = together(*(lambda arn=arn: user_tags(ask(arn)) for arn in rest))
-        return {**known, **dict(zip(rest, answers, strict=True))}
 
     def fill(self, value: Any) -> Any:
         """``value`` with ``{account_id}``, ``{region}`` and ``{partition}`` in its texts replaced, however deep."""
