@@ -7,11 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 from ansible.errors import AnsibleUndefinedVariable
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws
-from ansible_collections.nexus_learn.aws.plugins.module_utils.doors import enter, full_spec
 from ansible_collections.nexus_learn.aws.plugins.plugin_utils.inventory import checked
 from ansible_collections.nexus_learn.aws.plugins.plugin_utils.play import Unforeseeable, following
 
@@ -58,15 +56,4 @@ class ActionModule(ActionBase):
     def _foresee(self, task: Any, templar: Any, aws: Aws) -> dict[str, Any]:
         name = task.resolved_action.rsplit(".", 1)[1]
         action = importlib.import_module(f"ansible_collections.nexus_learn.aws.plugins.action.{name}").ActionModule
-        arguments = {**self._task.args, **templar.template(task.args)}
-        validation = ArgumentSpecValidator(**full_spec(action.spec)).validate(arguments)
-        if validation.error_messages:
-            return {"failed": True, "msg": "; ".join(validation.error_messages)}
-        show = Display().display
-        return enter(
-            action.aggregate,
-            validation.validated_parameters,
-            check_mode=True,
-            say=lambda line: show(f"    {line}"),
-            aws=aws,
-        )
+        return action.here({**self._task.args, **templar.template(task.args)}, check_mode=True, aws=aws)

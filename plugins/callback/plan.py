@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ansible import constants as C  # noqa: N812 (as all of Ansible calls it)
+from ansible import constants
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.nexus_learn.aws.plugins.module_utils import plan_report
 
@@ -134,7 +134,7 @@ class CallbackModule(CallbackBase):
         else:
             lines = plan_report.text(report) if plan_report.has_news(report) else []
         for style, line in lines:
-            self._display.display(line, color=getattr(C, _COLOURS[style]) if style in _COLOURS else None)
+            self._display.display(line, color=getattr(constants, _COLOURS[style]) if style in _COLOURS else None)
         if self.get_option("path"):
             self._write(report)
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws
 from ansible_collections.nexus_learn.aws.plugins.module_utils.doors import enter, full_spec
 from ansible_collections.nexus_learn.aws.plugins.module_utils.lock import lend
 
@@ -27,16 +29,22 @@ class AggregateAction(ActionBase):
         if self._connection.transport not in ("local", "ansible.builtin.local"):
             args = dict(self._task.args) if self._task.check_mode else lend(self._task.args)
             return {**result, **self._execute_module(module_args=args, task_vars=task_vars)}
-        validation = ArgumentSpecValidator(**full_spec(self.spec)).validate(self._task.args)
-        if validation.error_messages:
-            return {**result, "failed": True, "msg": "; ".join(validation.error_messages)}
-        say = Display().display
-        outcome = enter(
-            self.aggregate,
-            validation.validated_parameters,
-            check_mode=self._task.check_mode,
-            say=lambda line: say(f"    {line}"),
-        )
+        outcome = self.here(self._task.args, check_mode=self._task.check_mode)
         if not self._task.diff:
             outcome.pop("diff", None)
         return {**result, **outcome}
+
+    @classmethod
+    def here(cls, args: Mapping[str, Any], *, check_mode: bool, aws: Aws | None = None) -> dict[str, Any]:
+        """The module's result, of a run in this process. ``aws`` is shared by those that run one after another."""
+        validation = ArgumentSpecValidator(**full_spec(cls.spec)).validate(args)
+        if validation.error_messages:
+            return {"failed": True, "msg": "; ".join(validation.error_messages)}
+        show = Display().display
+        return enter(
+            cls.aggregate,
+            validation.validated_parameters,
+            check_mode=check_mode,
+            say=lambda line: show(f"    {line}"),
+            aws=aws,
+        )

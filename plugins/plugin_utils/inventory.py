@@ -30,7 +30,7 @@ def checked(
         specs = loader.load_from_file(str(ROLES / role / "meta/argument_specs.yml"), cache="all")
         spec = specs["argument_specs"]["main"]["options"]
         inputs = _evaluated(templar, task_vars, spec, wrong)
-        wrong += ArgumentSpecValidator(spec).validate(inputs).error_messages
+        wrong += [f"{role}: {message}." for message in ArgumentSpecValidator(spec).validate(inputs).error_messages]
         values |= inputs
     return values, wrong
 

@@ -6,6 +6,7 @@ run no tasks, so that each roll-out is over at once; what rolls out is tested el
 """
 
 import copy
+from functools import partial
 
 import pytest
 from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout
@@ -327,8 +328,8 @@ def primary(key):
 
 
 connect = primary("serviceConnectConfiguration")
-connect_service = lambda *path: connect("services", 0, *path)  # noqa: E731
-disk = lambda *path: primary("volumeConfigurations")(0, "managedEBSVolume", *path)  # noqa: E731
+connect_service = partial(connect, "services", 0)
+disk = partial(primary("volumeConfigurations"), 0, "managedEBSVolume")
 
 
 def network(**values):
