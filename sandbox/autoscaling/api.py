@@ -9,6 +9,7 @@ import math
 import re
 import threading
 import zoneinfo
+from datetime import UTC
 
 from botocore.exceptions import ClientError
 from moto.core.exceptions import ServiceException
@@ -181,6 +182,8 @@ class AutoScalingResponse(BaseResponse):
         given, state = self._resource(), self.state
         resource_id, name = given["ResourceId"], given["ScheduledActionName"]
         self._registered(resource_id)
+        # moto reads times without a zone; they are UTC
+        given |= {key: given[key].replace(tzinfo=UTC) for key in ("StartTime", "EndTime") if given.get(key)}
         with self.lock:
             old = state.scheduled_actions.get((resource_id, name))
             _check_action(given, old or {})

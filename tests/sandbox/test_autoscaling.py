@@ -418,9 +418,9 @@ def test_scheduled_actions_are_kept(scaled):
         refused("ValidationException", one.api.put_scheduled_action, **one.key, **{**action, **wrong})
     one.api.put_scheduled_action(**one.key, **action, Timezone="Europe/Paris")
     one.api.put_scheduled_action(**one.key, ScheduledActionName="night", ScalableTargetAction={"MaxCapacity": 2})
-    [found] = one.api.describe_scheduled_actions(ServiceNamespace="ecs", ScheduledActionNames=["night"])[
-        "ScheduledActions"
-    ]
+    [found] = one.api.describe_scheduled_actions(
+        ServiceNamespace="ecs", ResourceId=one.resource, ScheduledActionNames=["night"]
+    )["ScheduledActions"]
     assert found["ScheduledActionARN"].endswith(f"resource/ecs/{one.resource}:scheduledActionName/night")
     assert found["CreationTime"]
     assert (found["Schedule"], found["Timezone"]) == ("cron(0 22 * * ? *)", "Europe/Paris")
@@ -679,7 +679,9 @@ def test_scheduled_actions_set_the_limits_when_their_time_has_come(scaled):
     one.register(1, 5, SuspendedState={"ScheduledScalingSuspended": True})
     every_minute = {"ScheduledActionName": "out", "Schedule": "cron(* * * * ? *)", "Timezone": "Europe/Berlin"}
     one.api.put_scheduled_action(**one.key, **every_minute, ScalableTargetAction={"MinCapacity": 3})
-    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    past, future = (datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year in (2020, 2099))
+    early = {"ScheduledActionName": "early", "Schedule": "rate(1 minute)", "StartTime": future}
+    one.api.put_scheduled_action(**one.key, **early, ScalableTargetAction={"MinCapacity": 4})
     over = {"ScheduledActionName": "over", "Schedule": "rate(1 minute)", "EndTime": past}
     one.api.put_scheduled_action(**one.key, **over, ScalableTargetAction={"MinCapacity": 5})
     ticks(one, 3)
