@@ -178,10 +178,10 @@ def test_a_run_ends_after_its_plan_if_all_that_follows_is_known_to_change_nothin
 
 def test_what_a_later_step_refuses_stops_the_run_before_the_first(console, play):
     logs = console.sandbox.client("logs")
-    logs.create_log_group(logGroupName="/plan/theirs")
-    steps = [log_groups("/plan/earlier"), log_groups("/plan/theirs", name="Take what is not ours")]
+    logs.create_log_group(logGroupName="/plan/another")
+    steps = [log_groups("/plan/earlier"), log_groups("/plan/another", name="Take what is not ours")]
     run = play([*PLAN_FIRST, *steps], *INVENTORY, succeeds=False)
-    assert "Take what is not ours: log group /plan/theirs exists and belongs to somebody else" in run.text
+    assert "Take what is not ours: log group /plan/another exists and belongs to somebody else" in run.text
     assert logs.describe_log_groups(logGroupNamePrefix="/plan/earlier")["logGroups"] == []
 
 
