@@ -43,8 +43,13 @@ class CallbackModule(CallbackBase):
 
     def __init__(self):
         super().__init__()
+        self.forget()
+
+    def forget(self) -> None:
+        """One command may name several playbooks; each is a run."""
         self.changes: list[dict[str, Any]] = []
         self.message = ""
+        self.unfinished: list[dict[str, Any]] = []
         self.reasons: list[str] = []  # of the items of a loop that is under way
         self.outputs: dict[str, Any] = {}
         self.locks: dict[str, lock.Lock] = {}
@@ -55,6 +60,7 @@ class CallbackModule(CallbackBase):
         options = context.CLIARGS
         if options.get("check") or options.get("syntax"):
             return
+        self.forget()
         about = {
             "playbook": short(playbook._file_name),
             "inventory": [short(source) for source in options.get("inventory") or []],
@@ -107,6 +113,9 @@ class CallbackModule(CallbackBase):
         for change in result.result.get("changes") or []:
             if isinstance(change, dict):
                 self.changes.append({"task": result.task.get_name(), **change})
+        # of a task that failed half-way, nobody knows but AWS how much of its plan was carried out
+        for change in result.result.get("planned") or []:
+            self.unfinished.append({"task": result.task.get_name(), **change})
         shown = result.result.get("msg")
         if "outputs" in result.task.tags and isinstance(shown, dict):
             self.outputs = shown
@@ -121,7 +130,9 @@ class CallbackModule(CallbackBase):
 
     def renew(self) -> None:
         for one in self.held():
-            with suppress(lock.Failed):  # the next task that wants to change something finds it out and says so
+            with suppress(
+                lock.Failed, lock.Refused
+            ):  # the next task that wants to change something finds it out and says so
                 one.pulse()
 
     def end(self, outcome: str) -> None:
@@ -158,6 +169,7 @@ class CallbackModule(CallbackBase):
                 "message": self.message,
                 "lock_broken": not mine,
                 "changes": self.changes,
+                "unfinished": self.unfinished,
                 "outputs": self.outputs,
             }
         )
