@@ -156,6 +156,10 @@ def test_revisions_are_counted_listed_deregistered_and_deleted(stack):
         ({"cpu": "300"}, "No Fargate configuration exists for given values"),
         ({"networkMode": "bridge"}, "Fargate only supports network mode"),
         ({"containerDefinitions": []}, "Container list cannot be empty"),
+        ({"ephemeralStorage": {"sizeInGiB": 20}}, "between 21 and 200"),
+        ({"pidMode": "host"}, "pidMode"),
+        ({"ipcMode": "task"}, "ipcMode"),
+        ({"volumes": [{"name": "v", "dockerVolumeConfiguration": {"driver": "local"}}]}, "configuration of volume v"),
     ],
 )
 def test_task_definition_that_fargate_cannot_run_is_refused(stack, change, words):
@@ -199,6 +203,18 @@ def test_task_definition_with_bad_containers_is_refused(stack):
         "stopTimeout": [{**main, "stopTimeout": 121}],
         "'interval' must be between 5 and 300": [{**main, "healthCheck": {"command": ["CMD", "true"], "interval": 1}}],
         "cannot exceed the 'memory'": [{**main, "memory": 1024}],
+        "restartAttemptPeriod must be": [{**main, "restartPolicy": {"enabled": True, "restartAttemptPeriod": 30}}],
+        "name ends in .env": [{**main, "environmentFiles": [{"type": "s3", "value": "arn:aws:s3:::b/env"}]}],
+        "at most 10 environment files": [
+            {**main, "environmentFiles": [{"type": "s3", "value": "arn:aws:s3:::b/a.env"}] * 11}
+        ],
+        "Unknown volume 'none'": [{**main, "mountPoints": [{"sourceVolume": "none", "containerPath": "/x"}]}],
+        "Unknown container 'none'": [{**main, "volumesFrom": [{"sourceContainer": "none"}]}],
+        "awsfirelens log driver": [{**main, "firelensConfiguration": {"type": "fluentbit"}}],
+        "does not support extraHosts": [{**main, "extraHosts": [{"hostname": "a", "ipAddress": "1.2.3.4"}]}],
+        "hostname": [{**main, "hostname": "a"}],
+        "linuxParameters.maxSwap": [{**main, "linuxParameters": {"maxSwap": 1}}],
+        "SYS_PTRACE": [{**main, "linuxParameters": {"capabilities": {"add": ["NET_ADMIN"]}}}],
         "awslogs-stream-prefix": [
             {**main, "logConfiguration": {"logDriver": "awslogs", "options": no_prefix}}
         ],
@@ -210,6 +226,44 @@ def test_task_definition_with_bad_containers_is_refused(stack):
         stack.ecs.register_task_definition(
             family="norole", containerDefinitions=[{"name": "a", "image": "b", "memory": 64, "secrets": [secret]}]
         )  # fmt: skip
+
+
+def failing(**more):
+    return {"deploymentCircuitBreaker": {"enable": True, "rollback": True, **more}}
+
+
+def test_service_shows_connect_and_volumes_in_its_deployment_and_is_held_to_its_port_names(stack):
+    name = stack.name("connect")
+    cloud_map = stack.sandbox.client("servicediscovery")
+    cloud_map.create_http_namespace(Name=name)
+    volume = {"name": "disk", "configuredAtLaunch": True}
+    definition = stack.register(
+        stack.container(portMappings=[{"containerPort": 8000, "name": "web"}]), volumes=[volume]
+    )
+    connect = {"enabled": True, "namespace": name, "services": [{"portName": "web", "clientAliases": [{"port": 80}]}]}
+    disk = {"name": "disk", "managedEBSVolume": {"roleArn": ROLE, "sizeInGiB": 20}}
+    created = {"serviceConnectConfiguration": connect, "volumeConfigurations": [disk]}
+    service = stack.service(stack.create(definition, 0, **created))
+    assert {key: service["deployments"][0][key] for key in created} == created
+    assert not set(created) & set(service), "the service itself does not show them"
+
+    update = lambda **more: stack.update(service["serviceName"], **more)["deployments"][0]  # noqa: E731
+    assert update(serviceConnectConfiguration=connect)["id"] == service["deployments"][0]["id"]
+    assert "serviceConnectConfiguration" not in update(serviceConnectConfiguration={"enabled": False})
+    with refused("InvalidParameterException", "name other"):
+        update(serviceConnectConfiguration={**connect, "services": [{"portName": "other"}]})
+    with refused("InvalidParameterException", "configured at launch: disk"):
+        update(volumeConfigurations=[])
+    with refused("InvalidParameterException", "sizeInGiB or a snapshotId"):
+        update(volumeConfigurations=[{"name": "disk", "managedEBSVolume": {"roleArn": ROLE}}])
+
+
+def test_service_goes_back_to_its_launch_type(stack):
+    name = stack.create(stack.register(), 0)
+    assert "launchType" not in stack.update(
+        name, capacityProviderStrategy=[{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
+    )
+    assert stack.update(name, capacityProviderStrategy=[])["launchType"] == "FARGATE"
 
 
 def test_service_that_cannot_work_is_refused_in_the_words_of_aws(stack):
@@ -238,6 +292,18 @@ def test_service_that_cannot_work_is_refused_in_the_words_of_aws(stack):
         ({"healthCheckGracePeriodSeconds": 30}, "InvalidParameterException", "only valid for services configured"),
         ({"availabilityZoneRebalancing": "ENABLED", "deploymentConfiguration": {
             "minimumHealthyPercent": 0, "maximumPercent": 100}}, "InvalidParameterException", "rebalancing requires"),
+        ({"serviceRegistries": [{"registryArn": "arn:none"}]}, bad, "registry arn:none was not found"),
+        ({"serviceConnectConfiguration": {"enabled": True}}, bad, "needs a namespace"),
+        ({"serviceConnectConfiguration": {"enabled": True, "namespace": "nobody"}}, "NamespaceNotFoundException", ""),
+        ({"volumeConfigurations": [{"name": "v"}]}, bad, "configured at launch: there is none"),
+        ({"deploymentConfiguration": failing(thresholdConfiguration={"type": "COUNT", "value": 0})}, bad, "threshold"),
+        ({"deploymentConfiguration": failing(thresholdConfiguration={"type": "BOUNDED_PERCENT", "value": 101})},
+         bad, "at most 100"),
+        ({"deploymentConfiguration": {"alarms": {"alarmNames": [], "enable": True, "rollback": True}}},
+         bad, "alarmNames cannot be empty"),
+        ({"deploymentConfiguration": {"earlySuccessCriteria": {"enable": True, "healthyPercent": 50,
+            "sourceServiceRevisionCleanup": "DEFERRED"}}}, bad, "minimumHealthyPercent to 100"),
+        ({"deploymentConfiguration": {"strategy": "BLUE_GREEN"}}, "UnsupportedFeatureException", "ROLLING only"),
     ]  # fmt: skip
     for change, code, words in cases:
         with refused(code, words):

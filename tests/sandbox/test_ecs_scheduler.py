@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.ecs.model import Cluster, Service, TaskDefinition, utcnow
-from sandbox.ecs.scheduler import STEADY_SECONDS, Scheduler
+from sandbox.ecs.scheduler import STEADY_SECONDS, Scheduler, failure_threshold
 from sandbox.ecs.services import DEPLOYMENT_CONFIGURATION, deploy
 from sandbox.ecs.store import Store
 from sandbox.ecs.tasks import choose_provider
@@ -182,3 +182,15 @@ def test_providers_are_chosen_by_base_then_weight(base, first, second, count):
     rest = max(0, count - base)
     share = rest * first / (first + second)
     assert abs(taken.count("A") - min(base, count) - share) <= 1
+
+
+def test_thresholds_are_those_of_the_documentation():
+    """API reference, ThresholdConfiguration: 3 to 200 bound a BOUNDED_PERCENT only, which is the default."""
+
+    def threshold(kind, value, desired):
+        return failure_threshold({"thresholdConfiguration": {"type": kind, "value": value}}, desired)
+
+    assert [failure_threshold({}, desired) for desired in (0, 1, 6, 7, 500)] == [3, 3, 3, 4, 200]
+    assert [threshold("BOUNDED_PERCENT", 10, desired) for desired in (1, 40, 4000)] == [3, 4, 200]
+    assert [threshold("UNBOUNDED_PERCENT", 10, desired) for desired in (1, 40, 4000)] == [1, 4, 400]
+    assert [threshold("COUNT", 2, desired) for desired in (1, 4000)] == [2, 2]

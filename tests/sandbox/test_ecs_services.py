@@ -122,6 +122,63 @@ def test_breaker_rolls_back_to_the_last_completed_revision_and_the_old_tasks_ser
     assert detail["deploymentCircuitBreaker"]["failureCount"] >= 3
 
 
+def test_breaker_with_a_count_gives_a_singleton_up_sooner(stack):
+    family = stack.name("count")
+    count = {"thresholdConfiguration": {"type": "COUNT", "value": 1}}
+    breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": True, **count}}
+    name = stack.create(stack.register(family=family), deploymentConfiguration=breaker)
+    good = stack.completed(name)["taskDefinition"]
+    bad = stack.register(stack.container("exit 3"), family=family)
+    stack.update(name, taskDefinition=bad)
+    eventually(lambda: any("deployment failed" in message for message in stack.messages(name)))
+    assert stack.completed(name)["taskDefinition"] == good
+    assert len([task for task in stack.tasks(name, "STOPPED") if task["taskDefinitionArn"] == bad]) == 1
+
+
+def test_alarm_that_goes_off_rolls_a_deployment_back_and_one_that_rang_before_is_not_heeded(stack):
+    cloudwatch = stack.sandbox.client("cloudwatch")
+    alarm, family = stack.name("alarm"), stack.name("alarmed")
+    cloudwatch.put_metric_alarm(
+        AlarmName=alarm, Namespace="n", MetricName="m", Statistic="Sum", Period=60, EvaluationPeriods=1, Threshold=1,
+        ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore",
+    )  # fmt: skip
+
+    def ring(state):
+        cloudwatch.set_alarm_state(AlarmName=alarm, StateValue=state, StateReason="test")
+
+    alarms = {"alarms": {"alarmNames": [alarm], "enable": True, "rollback": True}}
+    ring("OK")
+    name = stack.create(stack.register(family=family), deploymentConfiguration=alarms)
+    good = stack.completed(name)["taskDefinition"]
+    never = {"healthCheck": {"command": ["CMD", "false"], "interval": 60, "retries": 10}}
+    stack.update(name, taskDefinition=stack.register(stack.container(**never), family=family))
+    eventually(lambda: len(stack.tasks(name)) == 2)
+    ring("ALARM")
+    eventually(lambda: any("deployment failed: alarm detected." in message for message in stack.messages(name)))
+    assert stack.completed(name)["taskDefinition"] == good
+
+    new = stack.register(family=family)
+    stack.update(name, taskDefinition=new)
+    assert stack.completed(name)["taskDefinition"] == new, "the alarm rang from the beginning"
+
+
+def test_deployment_is_over_early_where_that_is_asked_for(stack):
+    family = stack.name("early")
+    early = {"enable": True, "healthyPercent": 50, "sourceServiceRevisionCleanup": "DEFERRED"}
+    configuration = {"minimumHealthyPercent": 50, "earlySuccessCriteria": early}
+    slow = stack.container("trap 'sleep 4' TERM; while :; do sleep 0.1; done", stopTimeout=9)
+    name = stack.create(stack.register(slow, family=family), 2, deploymentConfiguration=configuration)
+    stack.completed(name)
+    stack.update(name, taskDefinition=stack.register(family=family))
+
+    def over():
+        deployments = stack.service(name)["deployments"]
+        return deployments[0]["rolloutState"] == "COMPLETED" and deployments
+
+    assert [d["status"] for d in eventually(over)] == ["PRIMARY", "ACTIVE"], "the old tasks are still stopping"
+    stack.completed(name)
+
+
 def test_a_new_deployment_ends_a_roll_back(stack, tmp_path):
     file, family = tmp_path / "healthy", stack.name("ghost")
     file.touch()

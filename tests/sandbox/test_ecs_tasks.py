@@ -135,6 +135,40 @@ def test_secrets_arrive_by_key_stage_version_and_parameter_name(stack):
     }  # fmt: skip
 
 
+def test_environment_files_are_read_in_order_and_below_the_definition(stack):
+    s3, bucket = stack.sandbox.client("s3"), stack.name("bucket")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="a.env", Body=b"# comment\nA=1=2\nB=a\nC=a\n")
+    s3.put_object(Bucket=bucket, Key="b.env", Body=b"B=b\nD=b")
+    files = [{"type": "s3", "value": f"arn:aws:s3:::{bucket}/{key}.env"} for key in "ab"]
+    container = stack.container(
+        'echo "$A $B $C $D"', environmentFiles=files, environment=[{"name": "C", "value": "own"}]
+    )
+    arn = stack.run(stack.register(container))
+    stack.reached(arn, "STOPPED")
+    assert stack.printed(arn) == ["1=2 a own b"]
+    files[1]["value"] = f"arn:aws:s3:::{bucket}/none.env"
+    task = stack.reached(stack.run(stack.register(container)), "STOPPED")
+    assert re.search("ResourceInitializationError: failed to download env files.*NoSuchKey", task["stoppedReason"])
+
+
+def test_container_with_a_restart_policy_is_started_again_in_the_same_task(stack, sandbox):
+    """It must have run for the period, which is a second here, and not end with an exit code that is ignored."""
+    period = 60 / sandbox.time_scale
+    policy = {"enabled": True, "ignoredExitCodes": [7], "restartAttemptPeriod": 60}
+    script = (
+        f"echo started; test -e once && {{ sleep {period + 0.3}; exit 7; }}; touch once; sleep {period + 0.3}; exit 3"
+    )
+    arn = stack.run(stack.register(stack.container(f"cd $TMPDIR; {script}", restartPolicy=policy)))
+    task = stack.reached(arn, "STOPPED")
+    assert stack.printed(arn) == ["started", "started"]
+    assert task["containers"][0]["exitCode"] == 7
+
+    early = stack.run(stack.register(stack.container("echo started; exit 3", restartPolicy=policy)))
+    assert stack.reached(early, "STOPPED")["containers"][0]["exitCode"] == 3
+    assert stack.printed(early) == ["started"]
+
+
 def test_task_that_cannot_start_says_why(stack):
     sm = stack.sandbox.client("secretsmanager")
     secret = sm.create_secret(Name=stack.name("keys"), SecretString='{"a": "1"}')["ARN"]
