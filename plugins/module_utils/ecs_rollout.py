@@ -25,6 +25,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Fail
 BATCH = 10  # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html
 PAUSE = 2.0  # seconds between two looks at most; ECS itself moves at about this pace
 LOG_LINES = 10
+LAST_LINES = "last log lines"
 
 # verdicts of judge()
 WAITING, DONE, FAILED, OVERTAKEN = "waiting", "done", "failed", "overtaken"
@@ -152,6 +153,10 @@ def follow(aws: Aws, cluster: str, rollouts: Sequence[Rollout], *, timeout: floa
     except Failed:
         for name, rollout in pending.items():
             evidence.setdefault(name, why(aws, cluster, rollout))
+    # A single failed task may end a deployment: what it wrote last arrives in CloudWatch Logs later than that is known.
+    for name, lines in evidence.items():
+        if not any(line.startswith(LAST_LINES) for line in lines):
+            evidence[name] = why(aws, cluster, followed[name])
     return {
         name: _account(followed[name], verdicts[name], lines, latest[name], timeout) for name, lines in evidence.items()
     }
@@ -248,6 +253,6 @@ def _log_lines(aws: Aws, task: Mapping) -> list[str]:
         except aws.client("logs").exceptions.ResourceNotFoundException:
             continue  # the container never wrote a line
         if events:
-            lines.append(f"last log lines of {options['awslogs-group']} {stream}:")
+            lines.append(f"{LAST_LINES} of {options['awslogs-group']} {stream}:")
             lines += [f"  {event['message'].rstrip()}" for event in events]
     return lines
