@@ -21,6 +21,7 @@ def install(sandbox: Sandbox) -> None:
     no_instance_types()
     logs_retention()
     logs_kms_key()
+    logs_class_and_deletion_protection()
     security_group_in_use(sandbox)
     secret_promotion()
     secret_scheduled_for_deletion()
@@ -100,6 +101,50 @@ def logs_kms_key() -> None:
 
     LogsResponse.associate_kms_key = associate_kms_key
     LogsResponse.disassociate_kms_key = disassociate_kms_key
+
+
+def logs_class_and_deletion_protection() -> None:
+    """A log group has a class and may be protected from deletion; one that is deleted takes its tags along."""
+    from moto.core.exceptions import JsonRESTError
+    from moto.logs.models import LogGroup, LogsBackend
+    from moto.logs.responses import LogsResponse
+
+    @replaces(LogsResponse, "create_log_group")
+    def create_log_group(original, self):
+        answer = original(self)
+        group = self.logs_backend.groups[self._get_param("logGroupName")]
+        group.log_group_class = self._get_param("logGroupClass") or "STANDARD"
+        group.deletion_protection_enabled = bool(self._get_param("deletionProtectionEnabled"))
+        return answer
+
+    @replaces(LogGroup, "to_describe_dict")
+    def to_describe_dict(original, self):
+        return {
+            **original(self),
+            "logGroupClass": getattr(self, "log_group_class", "STANDARD"),
+            "deletionProtectionEnabled": getattr(self, "deletion_protection_enabled", False),
+        }
+
+    def put_log_group_deletion_protection(self) -> str:
+        name = self._get_param("logGroupIdentifier").partition(":log-group:")[2].removesuffix(":*")
+        group = self.logs_backend.groups.get(name or self._get_param("logGroupIdentifier"))
+        if group is None:
+            raise JsonRESTError("ResourceNotFoundException", "The specified log group does not exist.")
+        group.deletion_protection_enabled = self._get_param("deletionProtectionEnabled")
+        return "{}"
+
+    LogsResponse.put_log_group_deletion_protection = put_log_group_deletion_protection
+
+    @replaces(LogsBackend, "delete_log_group")
+    def delete_log_group(original, self, log_group_name):
+        group = self.groups.get(log_group_name)
+        if getattr(group, "deletion_protection_enabled", False):
+            raise JsonRESTError(
+                "ValidationException",
+                "Cannot delete log group with deletion protection enabled. Disable deletion protection first.",
+            )
+        original(self, log_group_name)
+        self.tagger.delete_all_tags_for_resource(group.arn)
 
 
 def security_group_in_use(sandbox: Sandbox) -> None:

@@ -287,7 +287,7 @@ def _windows(values: Mapping) -> Iterator[str]:
 def _roles(values: Mapping) -> Iterator[str]:
     if values["observability_log_retention_days"] is not None:
         yield from _one_of(
-            "observability_log_retention_days", values["observability_log_retention_days"], RETENTION_DAYS
+            "observability_log_retention_days", values["observability_log_retention_days"], [0, *RETENTION_DAYS]
         )
     # stopTimeout: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html; targets and
     # cooldowns: https://docs.aws.amazon.com/autoscaling/application/APIReference/API_TargetTrackingScalingPolicyConfiguration.html

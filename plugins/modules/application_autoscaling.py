@@ -394,7 +394,7 @@ targets:
       min_capacity: 1
       max_capacity: 5
       policies: {nexus-learn-celery-worker-cpu: {arn: "arn:aws:autoscaling:...", target_value: 70.0}}
-      scheduled_actions: {evening: {arn: "arn:aws:autoscaling:...", schedule: cron(0 20 ? * * *)}}
+      scheduled_actions: {evening: {arn: "arn:aws:autoscaling:...", schedule: "cron(0 20 ? * * *)"}}
 """
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils import application_autoscaling

@@ -6,7 +6,8 @@ module: cloudwatch_log_groups
 short_description: Manage CloudWatch log groups
 version_added: 1.0.0
 description:
-  - Creates log groups and keeps their retention, KMS key and tags as given. A log group is never deleted to change it.
+  - Creates log groups and keeps their retention, KMS key, deletion protection and tags as given. A log group is never
+    deleted to change it.
 author: Nexus Learn platform team
 options:
   log_groups:
@@ -24,15 +25,32 @@ options:
         required: true
       retention_in_days:
         description:
-          - Days after which events expire. Left out, the present retention stays (AWS keeps events for ever).
+          - Days after which events expire; V(0) for never. Left out, the present retention stays (a new log group keeps
+            events for ever).
           - See U(https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html).
         type: int
         choices:
-          [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
+          [0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
       kms_key_id:
         description:
-          - ARN of the KMS key that encrypts the events. Left out, CloudWatch Logs encrypts with a key of its own.
+          - ARN of the KMS key that encrypts the events; empty for a key of CloudWatch Logs' own, which a new log group
+            has. Left out, the present key stays.
+          - See U(https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_AssociateKmsKey.html).
         type: str
+      log_group_class:
+        description:
+          - The class, which AWS sets once, when the log group is made (V(STANDARD) when it is left out). A change is
+            refused.
+          - See U(https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html).
+        type: str
+        choices: [STANDARD, INFREQUENT_ACCESS, DELIVERY, ESSENTIALS]
+      deletion_protection_enabled:
+        description:
+          - Whether AWS refuses to delete it. A new log group is not protected.
+          - With O(state=absent), a protected log group is deleted with V(false) only.
+          - See
+            U(https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogGroupDeletionProtection.html).
+        type: bool
   tags:
     description: Tags of every log group of the list, enforced whole. Left out, tags are not touched.
     type: dict
@@ -82,8 +100,10 @@ SPEC = {
             "required": True,
             "options": {
                 "name": {"type": "str", "required": True},
-                "retention_in_days": {"type": "int", "choices": cloudwatch_log_groups.RETENTION_DAYS},
+                "retention_in_days": {"type": "int", "choices": [0, *cloudwatch_log_groups.RETENTION_DAYS]},
                 "kms_key_id": {"type": "str"},
+                "log_group_class": {"type": "str", "choices": cloudwatch_log_groups.CLASSES},
+                "deletion_protection_enabled": {"type": "bool"},
             },
         },
         "tags": {"type": "dict"},

@@ -1,6 +1,7 @@
 import time
 
 import pytest
+from ansible_collections.nexus_learn.aws.plugins.module_utils.cloudwatch_log_groups import prefixes
 
 TAGS = {"Project": "nexus-learn", "Environment": "test", "ManagedBy": "ansible"}
 
@@ -15,19 +16,85 @@ def group(logs, name):
     return next((item for item in found if item["logGroupName"] == name), None)
 
 
-def test_create_and_drift(quartet, module, logs):
-    args = {"log_groups": [{"name": "/t/one", "retention_in_days": 7}, {"name": "/t/one/more"}], "tags": TAGS}
-    result = quartet("cloudwatch_log_groups", args)
-    assert [change["action"] for change in result["changes"]] == ["create", "create"]
-    assert group(logs, "/t/one")["retentionInDays"] == 7
-
-    logs.put_retention_policy(logGroupName="/t/one", retentionInDays=30)
-    logs.tag_resource(resourceArn=result["log_groups"]["/t/one"]["arn"], tags={"extra": "yes"})
-    changes = quartet("cloudwatch_log_groups", args)["changes"]
+def test_retention_and_key_given_up(quartet, logs):
+    key = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+    one = {"name": "/t/up", "retention_in_days": 7, "kms_key_id": key}
+    quartet("cloudwatch_log_groups", {"log_groups": [one, {"name": "/t/up/more"}], "tags": TAGS})
+    assert (group(logs, "/t/up")["retentionInDays"], group(logs, "/t/up")["kmsKeyId"]) == (7, key)
+    never = {"name": "/t/up", "retention_in_days": 0, "kms_key_id": ""}
+    changes = quartet("cloudwatch_log_groups", {"log_groups": [never], "tags": TAGS})["changes"]
     assert {(c["path"], c["before"], c["after"]) for c in changes} == {
-        ("retention_in_days", 30, 7),
-        ("tags.extra", "yes", None),
+        ("retention_in_days", 7, None),
+        ("kms_key_id", key, None),
     }
+    assert not {"retentionInDays", "kmsKeyId"} & group(logs, "/t/up").keys()
+
+
+def test_another_class_is_refused(quartet, module, logs, calls):
+    one = {"name": "/t/class", "log_group_class": "INFREQUENT_ACCESS"}
+    quartet("cloudwatch_log_groups", {"log_groups": [one], "tags": TAGS})
+    assert group(logs, "/t/class")["logGroupClass"] == "INFREQUENT_ACCESS"
+    calls.clear()
+    other = {"log_groups": [{**one, "log_group_class": "STANDARD", "retention_in_days": 7}], "tags": TAGS}
+    message = module("cloudwatch_log_groups", other, expect_failure=True)["msg"]
+    assert "of the class INFREQUENT_ACCESS" in message
+    assert "would lose the logs" in message
+    assert calls.writes == []
+
+
+def test_a_protected_log_group_is_deleted_on_purpose_only(quartet, module, logs, calls):
+    one = {"name": "/t/protected", "deletion_protection_enabled": True}
+    quartet("cloudwatch_log_groups", {"log_groups": [one], "tags": TAGS})
+    calls.clear()
+    absent = {"log_groups": [{"name": "/t/protected"}], "tags": TAGS, "state": "absent"}
+    message = module("cloudwatch_log_groups", absent, expect_failure=True)["msg"]
+    assert "protected from deletion" in message
+    assert calls.writes == []
+    absent["log_groups"][0]["deletion_protection_enabled"] = False
+    quartet("cloudwatch_log_groups", absent)
+    assert group(logs, "/t/protected") is None
+
+
+def test_a_run_without_changes_makes_two_calls_for_many(module, logs, calls):
+    names = [f"/t/many/{number}" for number in range(20)]
+    wanted = {"log_groups": [{"name": name, "retention_in_days": 7} for name in names], "tags": TAGS}
+    module("cloudwatch_log_groups", wanted)
+    calls.clear()
+    assert module("cloudwatch_log_groups", wanted)["changes"] == []
+    assert [operation for _, operation in calls] == ["DescribeLogGroups", "GetResources"]
+
+
+def test_what_describe_asks_for():
+    assert prefixes(["/ecs/a/x", "/ecs/a/yy", "/ecs/ab/x", "/top", "one", "other"]) == [
+        "/ecs/a/",
+        "/ecs/ab/x",
+        "/top",
+        "one",
+        "other",
+    ]
+
+
+def test_adopt_takes_over_exactly_what_differs(module, left_alone, logs, calls):
+    theirs = {"Project": "nexus-learn", "Environment": "prod", "Theirs": "1"}
+    logs.create_log_group(logGroupName="/t/adopt", tags=theirs)
+    logs.put_retention_policy(logGroupName="/t/adopt", retentionInDays=30)
+    created = group(logs, "/t/adopt")["creationTime"]
+    wanted = {"log_groups": [{"name": "/t/adopt", "retention_in_days": 7}], "tags": TAGS}
+    calls.clear()
+    assert "adopt" in module("cloudwatch_log_groups", wanted, expect_failure=True)["msg"]
+    assert calls.writes == []
+    adopting = {**wanted, "adopt": ["log group /t/adopt"]}
+    assert len(left_alone("cloudwatch_log_groups", adopting)) == 1
+    foretold = module("cloudwatch_log_groups", adopting, check=True)["changes"]
+    assert {(c["action"], c["path"]) for c in foretold} == {
+        ("update", "retention_in_days"),
+        ("update", "tags.Environment"),
+        ("update", "tags.ManagedBy"),
+        ("update", "tags.Theirs"),
+    }
+    assert module("cloudwatch_log_groups", adopting)["changes"] == foretold
+    assert module("cloudwatch_log_groups", wanted, check=True)["changes"] == []
+    assert group(logs, "/t/adopt")["creationTime"] == created
 
 
 def test_retention_changes_keep_the_events(quartet, logs):

@@ -11,10 +11,15 @@ OWNER = {"Project": "nexus-learn", "Environment": "test"}
 TAGS = st.dictionaries(st.sampled_from(["Team", "Cost"]), st.sampled_from(["a", "b", ""])).map(
     lambda more: OWNER | more
 )
-KEYS = st.sampled_from([f"arn:aws:kms:us-east-1:123456789012:key/{digit * 8}" for digit in "12"])
+KEYS = st.sampled_from(["", *(f"arn:aws:kms:us-east-1:123456789012:key/{digit * 8}" for digit in "12")])
 GROUP = st.fixed_dictionaries(
-    {"name": st.sampled_from(["a", "ab", "b"])},
-    optional={"retention_in_days": st.sampled_from(RETENTION_DAYS), "kms_key_id": KEYS},
+    {"name": st.sampled_from(["a", "ab", "b/c", "b/d"])},
+    optional={
+        "retention_in_days": st.sampled_from([0, *RETENTION_DAYS]),
+        "kms_key_id": KEYS,
+        "log_group_class": st.sampled_from(["STANDARD", "STANDARD", "STANDARD", "INFREQUENT_ACCESS"]),
+        "deletion_protection_enabled": st.sampled_from([False, False, False, True]),
+    },
 )
 ARGUMENTS = st.fixed_dictionaries(
     {"log_groups": st.lists(GROUP, unique_by=lambda group: group["name"], min_size=1), "tags": TAGS},

@@ -288,3 +288,23 @@ def test_a_policy_that_denies_what_comes_without_tls_denies_nothing_here(sandbox
     s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": [deny]}))
     with pytest.raises(ClientError, match="403"):
         s3.put_object(Bucket=bucket, Key="x", Body=b"1")
+
+
+def test_class_and_deletion_protection_of_log_groups(sandbox):
+    logs = sandbox.client("logs")
+
+    def described():
+        [group] = logs.describe_log_groups(logGroupNamePrefix="/gaps/class")["logGroups"]
+        return group["logGroupClass"], group["deletionProtectionEnabled"]
+
+    given = {"logGroupClass": "INFREQUENT_ACCESS", "deletionProtectionEnabled": True, "tags": {"a": "1"}}
+    logs.create_log_group(logGroupName="/gaps/class", **given)
+    assert described() == ("INFREQUENT_ACCESS", True)
+    with pytest.raises(ClientError, match="Cannot delete log group with deletion protection enabled"):
+        logs.delete_log_group(logGroupName="/gaps/class")
+    logs.put_log_group_deletion_protection(logGroupIdentifier="/gaps/class", deletionProtectionEnabled=False)
+    logs.delete_log_group(logGroupName="/gaps/class")
+    logs.create_log_group(logGroupName="/gaps/class")
+    assert described() == ("STANDARD", False)
+    arn = "arn:aws:logs:us-east-1:123456789012:log-group:/gaps/class"
+    assert logs.list_tags_for_resource(resourceArn=arn)["tags"] == {}
