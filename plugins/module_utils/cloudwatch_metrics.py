@@ -17,6 +17,8 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Exac
 
 STATISTICS = ["Average", "Maximum", "Minimum", "SampleCount", "Sum"]
 _QUERIES = ("metrics", "metric_data_queries")
+_IRREGULAR = {"ok_actions": "OKActions", "promql_criteria": "PromQLCriteria"}
+_IRREGULAR_BACK = {key: name for name, key in _IRREGULAR.items()}
 
 METRIC_SPEC: dict[str, Any] = {
     "metric_name": {"type": "str", "required": True},
@@ -49,7 +51,7 @@ def exact(options: Any) -> Any:
         return [exact(item) for item in options]
     if not isinstance(options, Mapping):
         return options
-    given = Exact({name: exact(value) for name, value in options.items() if value is not None})
+    given = Exact({name: exact(value) for name, value in options.items() if not _nothing(name, value)})
     for name in _QUERIES:
         if name in given:
             given[name] = Exact({query["id"]: _without_id(query) for query in given[name]})
@@ -63,8 +65,9 @@ def normal(answer: Any) -> Any:
     if not isinstance(answer, Mapping):
         return answer
     fields = {_snake(key): normal(value) for key, value in answer.items()}
-    if "dimensions" in fields:
+    if fields.get("dimensions"):
         fields["dimensions"] = {item["name"]: item["value"] for item in fields["dimensions"]}
+    fields = {name: value for name, value in fields.items() if not _nothing(name, value)}
     for name in _QUERIES:
         if name in fields:
             fields[name] = {query["id"]: {"return_data": True, **_without_id(query)} for query in fields[name]}
@@ -105,13 +108,18 @@ def wrong_queries(queries: Iterable[Mapping]) -> Iterator[str]:
         yield "exactly one query has return_data true: the one whose values count"
 
 
+def _nothing(name: str, value: Any) -> bool:
+    """Whether a field says nothing; without dimensions is the same as with none."""
+    return value is None or (name == "dimensions" and not value)
+
+
 def _without_id(query: Mapping) -> dict[str, Any]:
     return type(query)({name: value for name, value in query.items() if name != "id"})
 
 
 def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    return _IRREGULAR_BACK.get(name) or re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def _pascal(name: str) -> str:
-    return "".join(part.capitalize() for part in name.split("_"))
+    return _IRREGULAR.get(name) or "".join(part.capitalize() for part in name.split("_"))

@@ -219,7 +219,7 @@ def _described(alarm: Any) -> Any:
         return alarm
     return {
         **{key: [] for key in ACTIONS},
-        **({} if alarm.rule or "EvaluationCriteria" in alarm.given else {"Dimensions": []}),
+        **({"Dimensions": []} if "MetricName" in alarm.given else {}),
         **alarm.given,
         "ActionsEnabled": alarm.actions_enabled,
         "AlarmArn": alarm.alarm_arn,
