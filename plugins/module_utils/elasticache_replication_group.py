@@ -28,6 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_secret as secret
+from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_users as users
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together, wait_until
 from ansible_collections.nexus_learn.aws.plugins.module_utils.elasticache_secret import HIDDEN, NEW
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
@@ -88,6 +89,7 @@ _ARGUMENTS = {
     "data_tiering_enabled": "DataTieringEnabled",
     "durability": "Durability",
     "preferred_cache_cluster_azs": "PreferredCacheClusterAZs",
+    "user_group": "UserGroupIds",
 }
 # Of CreateReplicationGroup alone: AWS does not say later what a group was made from.
 _ORIGIN = {"snapshot_name": "SnapshotName", "snapshot_arns": "SnapshotArns"}
@@ -151,18 +153,19 @@ def expand(aws: Aws, params: Mapping) -> dict[str, Any]:
 
 
 def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
-    """``{replication_group, subnet_group, parameter_groups, secret, keys, snapshots}``; None for what is not there.
+    """``{replication_group, subnet_group, parameter_groups, secret, keys, users, snapshots}``; None if it is not there.
 
     ``parameter_groups`` has those that are there by name, ``keys`` the ARN of every KMS key that the options name by id
     or alias, ``snapshots`` those that a new group may be filled from, by name: looked up only where one may be needed.
     """
     option = params["auth_token_secret"]
-    group, subnets, parameters, auth, keys = together(
+    group, subnets, parameters, auth, keys, access = together(
         lambda: _describe_group(aws, params),
         lambda: params["subnet_group"] and _describe_subnets(aws, params),
         lambda: _describe_parameter_groups(aws, params),
         lambda: option and secret.describe(aws, option["name"]),
         lambda: _describe_keys(aws, [params["kms_key_id"], (option or {}).get("kms_key_id")]),
+        lambda: users.describe(aws, params),
     )
     return {
         "replication_group": group,
@@ -170,6 +173,7 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
         "parameter_groups": parameters,
         "secret": auth,
         "keys": keys,
+        "users": access,
         "snapshots": _describe_snapshots(aws, params, group),
     }
 
@@ -273,6 +277,7 @@ def _normal(group: Mapping, member: Mapping) -> dict[str, Any]:
         "preferred_maintenance_window": member["PreferredMaintenanceWindow"],
         "auto_minor_version_upgrade": group.get("AutoMinorVersionUpgrade", member["AutoMinorVersionUpgrade"]),
         "notification_topic_arn": topic.get("TopicArn", "") if topic.get("TopicStatus") == "active" else "",
+        "user_group": next(iter(group.get("UserGroupIds", [])), ""),
         "log_delivery_configurations": _log_deliveries(group.get("LogDeliveryConfigurations", [])),
         "network_type": group.get("NetworkType", "ipv4"),
         "ip_discovery": group.get("IpDiscovery", "ipv4"),
@@ -510,7 +515,7 @@ def desired_group(params: Mapping, current: Mapping) -> dict[str, Any]:
     """What the parameters ask of the group, in the words of ``current`` where both mean the same."""
     there = current["replication_group"] or {}
     fields = {field: params[field] for field in _ARGUMENTS if params[field] is not None}
-    for field in ("subnet_group", "parameter_group"):
+    for field in ("subnet_group", "parameter_group", "user_group"):
         if field in fields:
             fields[field] = _name(params[field])
     if "log_delivery_configurations" in fields:
@@ -596,13 +601,16 @@ def _with_tags(params: Mapping, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def wants_token(params: Mapping, current: Mapping) -> bool:
-    """Whether clients shall have to present a token: as given, or else whenever there are TLS and a secret for it."""
+    """Whether clients shall have to present a token: as given, or else whenever there are TLS and a secret for it.
+
+    The users of a user group have passwords instead.
+    """
     if params["auth_token_secret"] is None:
         return False
     if params["auth_token_enabled"] is not None:
         return params["auth_token_enabled"]
     group = predicted(current["replication_group"] or {}, desired_group(params, current))
-    return bool(group.get("transit_encryption_enabled"))
+    return bool(group.get("transit_encryption_enabled")) and not group.get("user_group")
 
 
 def wanted_value(params: Mapping, current: Mapping) -> dict[str, str]:
@@ -610,16 +618,21 @@ def wanted_value(params: Mapping, current: Mapping) -> dict[str, str]:
 
     Without a group the endpoint cannot, and without a token neither: both stand in for themselves.
     """
-    group = _predicted_group(params, current)
-    token = secret.token_of((current["secret"] or {}).get("value", {}))
-    wanted = {}
-    if wants_token(params, current):
-        wanted["auth_token"] = token = token or unknown("auth token of", _name(params))
-    else:
-        token = None
-    endpoint = group["primary_endpoint"]
-    tls = bool(group.get("transit_encryption_enabled"))
-    wanted["url"] = secret.url(endpoint["address"], endpoint["port"], tls, token)
+    there = (current["secret"] or {}).get("value", {})
+    return _value(params, _predicted_group(params, current), there, wants_token(params, current))
+
+
+def _value(params: Mapping, group: Mapping, there: Mapping, token_wanted: bool) -> dict[str, str]:
+    """The secret's keys that are ours, for a group; what ``there`` lacks of tokens stands in for itself."""
+    option = users.wanted_option(params)
+    if group.get("user_group") and not option:
+        return {}  # of another's users, who knows what they are called
+    keys = users.password_keys(option).values() if option else ["auth_token"] if token_wanted else []
+    wanted = {key: users.password_of(there, key) or unknown(f"{key} of", _name(params)) for key in sorted(keys)}
+    user = users.login(option) if option else "default"
+    endpoint, tls = group["primary_endpoint"], bool(group.get("transit_encryption_enabled"))
+    name = "" if user == "default" else user
+    wanted["url"] = secret.url(endpoint["address"], endpoint["port"], tls, wanted.get("auth_token"), name)
     return wanted
 
 
@@ -649,9 +662,15 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         *_plan_subnets(params, current["subnet_group"]),
         *_plan_parameters(params, parameters),
         *_plan_secret(params, current),
+        *users.plan(params, current, _engine_of(params, current)),
         *_plan_group(params, current),
+        *users.plan_leaving(params, current),
         *_plan_former_parameter_groups(params, current),
     ]
+
+
+def _engine_of(params: Mapping, current: Mapping) -> str:
+    return params["engine"] or (current["replication_group"] or {}).get("engine") or "redis"
 
 
 def _parameter_group(params: Mapping, current: Mapping) -> dict[str, Any] | None:
@@ -725,7 +744,7 @@ def _plan_secret(params: Mapping, current: Mapping) -> list[Change]:
     changes += update(resource, there, fields)
     for key, value in wanted.items():
         old = there["value"].get(key)
-        known = secret.token_of(there["value"]) if key == "auth_token" else old
+        known = old if key == "url" else users.password_of(there["value"], key)
         if known != value:
             changes.append(Change(resource, "update", f"value.{key}", HIDDEN if old else None, NEW))
     return changes
@@ -907,6 +926,21 @@ def _refuse_contradictions(params: Mapping, group: Mapping, token: bool) -> None
         raise Refused(f"{resource}: kms_key_id needs at_rest_encryption_enabled to be true.")
     if params["auth_token_enabled"] and params["auth_token_secret"] is None:
         raise Refused(f"{resource}: auth_token_enabled needs auth_token_secret, the place where the token is kept.")
+    if group.get("user_group") and not group.get("transit_encryption_enabled"):
+        raise Refused(
+            f"{resource}: passwords would travel in clear without TLS, so ElastiCache takes no user group. Set "
+            "transit_encryption_enabled to true, or the name of user_group to an empty one."
+        )
+    if token and group.get("user_group"):
+        raise Refused(
+            f"{resource}: auth_token_enabled and the user group {group['user_group']} exclude each other. Leave "
+            "auth_token_enabled out, or give user_group with an empty name: the token takes its place."
+        )
+    option = users.wanted_option(params)
+    if option and option["engine"] == "valkey" and group.get("engine", "redis") == "redis":
+        raise Refused(
+            f"{resource}: Redis takes user groups of engine redis only. Set the engine of user_group to redis."
+        )
     if token and not group.get("transit_encryption_enabled"):
         raise Refused(
             f"{resource}: a token would travel in clear without TLS, so ElastiCache refuses it. Set "
@@ -942,7 +976,7 @@ def _impossible(params: Mapping, there: Mapping, wanted: Mapping) -> tuple[str, 
         return f"TLS of redis {version} (7.0.5 and later can)", "transit_encryption_mode", *mode
     if mode[1] is None and there["auth_token_enabled"]:
         return "TLS to off while a token is demanded", "transit_encryption_enabled", True, False
-    if there["auth_token_enabled"] and params["auth_token_enabled"] is False:
+    if there["auth_token_enabled"] and params["auth_token_enabled"] is False and not wanted.get("user_group"):
         return "a group that demands a token to none", "auth_token_enabled", True, False
     zones = _moved_zones(there, wanted)
     return ("the zones of nodes that are there", "preferred_cache_cluster_azs", *zones) if zones else None
@@ -989,6 +1023,9 @@ def _impacts(params: Mapping, there: Mapping, wanted: Mapping) -> dict[str, tupl
         "node_type": (DISRUPTIVE, f"the data moves to new nodes: connections break for some seconds{when}"),
     }
     impacts["engine_version"] = impacts["engine"]
+    impacts["user_group"] = (DISRUPTIVE, "clients have to log in as one of its users, and as nobody else")
+    if not wanted.get("user_group"):
+        impacts["user_group"] = (DISRUPTIVE, "its users can log in no more")
     if nodes < there["num_nodes"]:
         impacts["num_nodes"] = (DISRUPTIVE, "clients of a replica that goes away have to connect again, at once")
     mode = wanted.get("transit_encryption_mode")
@@ -1027,6 +1064,7 @@ def _plan_absent(params: Mapping, current: Mapping) -> list[Change]:
             changes.append(leave(snapshot_resource(snapshot), reason))
         elif group is not None:
             changes.append(delete(snapshot_resource(snapshot), fields, IN_PLACE, "the group was filled from it"))
+    changes += users.plan_absent(params, current, _name(params) if group is not None else None)
     subnets, auth = current["subnet_group"], current["secret"]
     if subnets and is_foreign(subnets["tags"], params["tags"]):
         changes.append(leave_foreign(subnet_resource(params), subnets["tags"]))
@@ -1071,7 +1109,7 @@ def migration(there: Mapping, wanted: Mapping) -> list[dict[str, Any]]:
     def taken(*fields: str) -> dict[str, Any]:
         return {field: new.pop(field) for field in fields if field in new}
 
-    tls = taken("transit_encryption_enabled", "transit_encryption_mode")
+    tls, access = taken("transit_encryption_enabled", "transit_encryption_mode"), taken("user_group")
     nodes = taken("num_nodes", "preferred_cache_cluster_azs")
     engine = taken(*_ENGINE) if {"engine", "engine_version"} & new.keys() else {}
     node_type = taken("node_type")
@@ -1079,6 +1117,7 @@ def migration(there: Mapping, wanted: Mapping) -> list[dict[str, Any]]:
     grows = nodes.get("num_nodes", 0) > there["num_nodes"]
     on = failover.get("automatic_failover_enabled", multi_az.get("multi_az_enabled"))
     steps = [
+        {} if access.get("user_group") else access,  # users need TLS
         nodes if grows else {},
         new,
         engine,
@@ -1086,6 +1125,7 @@ def migration(there: Mapping, wanted: Mapping) -> list[dict[str, Any]]:
         *([failover, multi_az] if on else [multi_az, failover]),
         {} if grows else nodes,
         *_tls_steps(there, tls),
+        access if access.get("user_group") else {},
     ]
     return [step for step in steps if step]
 
@@ -1105,11 +1145,13 @@ def _tls_steps(there: Mapping, change: Mapping) -> list[dict[str, Any]]:
 
 def settle(aws: Aws, params: Mapping, current: Mapping, say: Say) -> bool:
     """Wait for a change that is under way: of a run that was interrupted, or of AWS itself."""
-    group = current["replication_group"]
-    if group is None or group["status"] not in _IN_MOTION:
-        return False
-    _wait_for(aws, params, lambda group: None, say)
-    return True
+    group, access = current["replication_group"], current["users"]
+    moving = [group is not None and group["status"] in _IN_MOTION, access is not None and access["in_motion"]]
+    if moving[0]:
+        _wait_for(aws, params, lambda group: None, say)
+    if moving[1]:
+        users.settle(aws, params, say)
+    return any(moving)
 
 
 def _wait_for(aws: Aws, params: Mapping, missing: Callable[[Mapping | None], str | None], say: Say) -> None:
@@ -1153,6 +1195,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
             name, fields = params["auth_token_secret"]["name"], _secret_fields(params, current)
             before.append(lambda: secret.apply(aws, name, fields, metadata))
     together(*before)
+    users.apply(aws, params, current, planned, say)
     wanted = desired_group(params, current)
     there = current["replication_group"]
     its_changes = planned.get(group_resource(params), [])
@@ -1171,6 +1214,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
         _delete_snapshot(aws, params)
     if params["auth_token_secret"]:
         _mend_url(aws, params, token_wanted)
+    users.apply_leaving(aws, params, planned, say)
     _delete_parameter_groups(aws, params, current, planned, say)
 
 
@@ -1212,6 +1256,10 @@ def _succession(there: Mapping, wanted: Mapping) -> dict[str, Any]:
         del kept["port"]
     if "preferred_cache_cluster_azs" not in wanted:
         del kept["preferred_cache_cluster_azs"]
+    if wanted.get("engine", there["engine"]) != there["engine"] or there["durability"] == "disabled":
+        del kept["durability"]
+    if wanted.get("at_rest_encryption_enabled") is False:
+        kept["kms_key_id"] = ""
     return {**kept, **wanted}
 
 
@@ -1292,9 +1340,11 @@ def _create_group(aws: Aws, params: Mapping, wanted: Mapping, origin: Mapping, t
         arguments["PreferredCacheClusterAZs"] = params["preferred_cache_cluster_azs"]  # the first is the primary's
     if "log_delivery_configurations" in wanted:
         arguments["LogDeliveryConfigurations"] = _log_requests({}, wanted["log_delivery_configurations"])
+    if wanted.get("user_group"):
+        arguments["UserGroupIds"] = [wanted["user_group"]]
     if "snapshot_name" in origin:
         _wait_for_snapshot(aws, params, origin["snapshot_name"], say)
-    for field in ("kms_key_id", "notification_topic_arn"):
+    for field in ("kms_key_id", "notification_topic_arn", "user_group"):
         if not wanted.get(field):  # empty: none
             arguments.pop(_ARGUMENTS[field], None)
     if token_wanted:
@@ -1346,13 +1396,16 @@ def _update_group(
 ) -> None:
     paths = {change.path for change in changes}
     _mend_tags(aws, there["arn"], changes)
+    token = None
+    if "auth_token" in paths and there["user_group"]:
+        token = _token_for_creation(aws, params["auth_token_secret"]["name"])
     for step in migration(before_change(params, there, wanted), wanted):
-        _step(aws, params, there, step, say)
-    if "auth_token" in paths:
+        _step(aws, params, there, step, say, token)
+    if "auth_token" in paths and token is None:
         _change_token(aws, params, then_set=_ends_others(params, there), say=say)
 
 
-def _step(aws: Aws, params: Mapping, there: Mapping, fields: Mapping, say: Say) -> None:
+def _step(aws: Aws, params: Mapping, there: Mapping, fields: Mapping, say: Say, token: str | None) -> None:
     cache = aws.client("elasticache")
     group = _name(params)
     if "num_nodes" in fields:
@@ -1366,6 +1419,8 @@ def _step(aws: Aws, params: Mapping, there: Mapping, fields: Mapping, say: Say) 
             arguments["LogDeliveryConfigurations"] = _log_requests(
                 there["log_delivery_configurations"], fields["log_delivery_configurations"]
             )
+        if "user_group" in fields:
+            arguments = _access_change(there, fields["user_group"], token)
         if "notification_topic_arn" in fields:
             if not fields["notification_topic_arn"]:
                 del arguments["NotificationTopicArn"]
@@ -1384,6 +1439,19 @@ def _step(aws: Aws, params: Mapping, there: Mapping, fields: Mapping, say: Say) 
         return None
 
     _wait_for(aws, params, missing, say)
+
+
+def _access_change(there: Mapping, user_group: str, token: str | None) -> dict[str, Any]:
+    """Arguments that put a user group in the place of a token, of another group or of none, or take it away.
+
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth.html ("Migrating from RBAC to AUTH")
+    """
+    if not user_group:
+        strategy = {"AuthToken": token, "AuthTokenUpdateStrategy": "SET"} if token else {}
+        return {"RemoveUserGroups": True, **strategy}
+    former = {"UserGroupIdsToRemove": [there["user_group"]]} if there["user_group"] else {}
+    strategy = {"AuthTokenUpdateStrategy": "DELETE"} if there["auth_token_enabled"] else {}
+    return {"UserGroupIdsToAdd": [user_group], **former, **strategy}
 
 
 def _replicas(there: Mapping, fields: Mapping) -> dict[str, Any]:
@@ -1421,8 +1489,9 @@ def _change_token(aws: Aws, params: Mapping, then_set: bool, say: Say) -> None:
     there = secret.describe(aws, name)
     if there["pending"] is None:
         value = there["value"]
-        token = secret.token_of(value) or secret.new_token()
-        secret.stage(aws, name, {**value, **_value(_existing_group(aws, params), token)}, then_set)
+        value = {**value, "auth_token": secret.token_of(value) or secret.new_token()}
+        group = _existing_group(aws, params)
+        secret.stage(aws, name, {**value, **_value(params, group, value, token_wanted=True)}, then_set)
         there = secret.describe(aws, name)
     token = secret.token_of(there["pending"]["value"])
     group = _existing_group(aws, params)
@@ -1446,16 +1515,11 @@ def _send_token(aws: Aws, params: Mapping, token: str, strategy: str, say: Say) 
     _wait_for(aws, params, missing, say)
 
 
-def _value(group: Mapping, token: str | None) -> dict[str, str]:
-    endpoint = group["primary_endpoint"]
-    url = secret.url(endpoint["address"], endpoint["port"], group["transit_encryption_enabled"], token)
-    return {**({"auth_token": token} if token else {}), "url": url}
-
-
 def _mend_url(aws: Aws, params: Mapping, token_wanted: bool) -> None:
     name = params["auth_token_secret"]["name"]
     there, group = together(lambda: secret.describe(aws, name), lambda: _existing_group(aws, params))
-    value = {**there["value"], **_value(group, secret.token_of(there["value"]) if token_wanted else None)}
+    wanted = _value(params, group, there["value"], token_wanted)
+    value = {**there["value"], **{key: text for key, text in wanted.items() if not is_unknown(text)}}
     if value != there["value"]:
         secret.write(aws, name, value)
 
@@ -1468,6 +1532,7 @@ def _apply_absent(aws: Aws, params: Mapping, current: Mapping, planned: Mapping,
             arguments["FinalSnapshotIdentifier"] = params["final_snapshot_identifier"]
         cache.delete_replication_group(ReplicationGroupId=_name(params), **arguments)
         _wait_for(aws, params, lambda group: "not deleted yet" if group else None, say)
+    users.apply_leaving(aws, params, planned, say)
     if params["subnet_group"] and subnet_resource(params) in planned:
         _delete_unused(
             aws,
@@ -1516,11 +1581,10 @@ def _predicted_group(params: Mapping, current: Mapping) -> dict[str, Any]:
     if params["state"] == GATHERED:
         return there or {"status": None}
     wanted = desired_group(params, current)
-    if there is not None and "primary_endpoint" in there:
-        before = before_change(params, there, wanted)
-        if not _impossible(params, before, wanted):
-            return _shown({**predicted(there, wanted), "member_clusters": _members(there, wanted)}, name)
+    if _is_replaced(params, current):
         wanted = _succession(there, wanted)
+    elif there is not None and "primary_endpoint" in there:
+        return _shown({**predicted(there, wanted), "member_clusters": _members(there, wanted)}, name)
     group = {**_defaults(params, wanted), **wanted}
     if group["transit_encryption_enabled"] is True and group["transit_encryption_mode"] is None:
         group["transit_encryption_mode"] = "required"
@@ -1561,6 +1625,7 @@ def _defaults(params: Mapping, wanted: Mapping) -> dict[str, Any]:
         "ip_discovery": "ipv4",
         "data_tiering_enabled": False,
         "durability": "disabled",
+        "user_group": "",
         "preferred_cache_cluster_azs": [unknown("zone", name)] * nodes,
     }
 
@@ -1585,6 +1650,22 @@ def _shown(group: dict[str, Any], name: str) -> dict[str, Any]:
     return group
 
 
+def _predicted_token(params: Mapping, current: Mapping) -> bool:
+    there = current["replication_group"] or {}
+    if params["state"] == GATHERED or not _is_replaced(params, current):
+        demanded = bool(there.get("auth_token_enabled"))
+        return demanded or (params["state"] != GATHERED and wants_token(params, current))
+    return wants_token(params, current)
+
+
+def _is_replaced(params: Mapping, current: Mapping) -> bool:
+    """Whether the plan puts another group in the place of the one that is there."""
+    there, wanted = current["replication_group"], desired_group(params, current)
+    if there is None or "primary_endpoint" not in there:
+        return False
+    return _impossible(params, before_change(params, there, wanted), wanted) is not None
+
+
 def _predicted(params: Mapping, there: Mapping | None, wanted: Callable[[Mapping], dict]) -> dict[str, Any]:
     return predicted(there or {}, {} if params["state"] == GATHERED else wanted(params))
 
@@ -1604,6 +1685,7 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
                 "replication_group",
                 "subnet_group",
                 "parameter_group",
+                "user_group",
                 "auth_token_secret_arn",
                 "auth_token_secret_kms_key_arn",
                 "auth_token_secret_version_id",
@@ -1630,8 +1712,7 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
         "replication_group": {
             "id": _name(params),
             "arn": _arn(aws, "replicationgroup", params),
-            "auth_token_enabled": (params["state"] != GATHERED and wants_token(params, current))
-            or bool((current["replication_group"] or {}).get("auth_token_enabled")),
+            "auth_token_enabled": _predicted_token(params, current),
             **group,
         },
         "subnet_group": params["subnet_group"]
@@ -1646,6 +1727,7 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
             "arn": _arn(aws, "parametergroup", params["parameter_group"]),
             **_predicted(params, _parameter_group(params, current), _parameter_fields),
         },
+        "user_group": users.output(aws, params, current, _engine_of(params, current)),
         "auth_token_secret_arn": arn,
         "auth_token_secret_kms_key_arn": key,
         "auth_token_secret_version_id": version,
@@ -1658,6 +1740,7 @@ def resources(aws: Aws, params: Mapping, current: Mapping) -> list[str]:
         *([subnet_resource(params)] if params["subnet_group"] else []),
         *([parameter_resource(params["parameter_group"])] if own_parameters else []),
         *([secret_resource(params)] if params["auth_token_secret"] else []),
+        *users.resources(params),
         group_resource(params),
     ]
 

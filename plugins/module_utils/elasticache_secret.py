@@ -1,6 +1,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The secret of a replication group: ``{"auth_token": ..., "url": ...}`` in Secrets Manager, and nowhere else.
 
+With a user group ``auth_token`` is the password of the user whom ``url`` logs in as; see ``elasticache_users``.
+
 A new group's token is written here before ElastiCache hears of it, so that no crash can lose it. A group that serves
 already gets a token in the steps of AWS's own rotation: the version is staged as AWSPENDING, ElastiCache takes it
 with ROTATE, it becomes AWSCURRENT, and AWSPENDING goes away. As long as AWSPENDING is there, the change is unfinished,
@@ -44,14 +46,15 @@ def token_of(value: Mapping) -> str | None:
     return token if isinstance(token, str) and _TOKEN.fullmatch(token) else None
 
 
-def url(address: str, port: int, tls: bool, token: str | None) -> str:
+def url(address: str, port: int, tls: bool, token: str | None, user: str = "") -> str:
     """The URL that Celery needs; ``ssl_cert_reqs`` has no default there that would verify the server.
 
     https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
     """
     if not tls:
         return f"redis://{address}:{port}/0"
-    login = f":{quote(token, safe='')}@" if token else ""
+    login = quote(user, safe="") + (f":{quote(token, safe='')}" if token else "")
+    login += "@" if login else ""
     return f"rediss://{login}{address}:{port}/0?ssl_cert_reqs=required"
 
 

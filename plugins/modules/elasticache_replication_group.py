@@ -118,6 +118,52 @@ options:
       - Demand a token of clients. Left out, one is demanded whenever there are TLS and O(auth_token_secret).
       - Cannot be turned off again.
     type: bool
+  user_group:
+    description:
+      - The user group whose users may log in, in place of a token, made and kept by this module. Needs TLS. An empty
+        name takes it away, and a token takes its place if one is wanted.
+      - Their passwords are made by this module and are in O(auth_token_secret) alone; that of the user whom C(url) logs
+        in as is C(auth_token), each other one C(password_<name>). In place of a token, C(default) keeps it as its own.
+      - See U(https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Clusters.RBAC.html).
+    type: dict
+    suboptions:
+      name:
+        description: Id of the user group. AWS keeps it in lower case.
+        type: str
+        required: true
+      engine:
+        description:
+          - Engine of group and users. New ones without it get that of the replication group. Valkey takes either.
+        type: str
+        choices: [redis, valkey]
+      user_name:
+        description: Name of the user whom C(url) logs in as, V(default) when it is left out.
+        type: str
+      users:
+        description:
+          - The users, enforced whole. One that is not given leaves the group, and is deleted when it is in no other and
+            V(Project), V(Environment) and V(Region) of O(tags) are its own.
+          - With engine V(redis) one has to have the name V(default).
+        type: list
+        elements: dict
+        suboptions:
+          id:
+            description: Id of the user. AWS keeps it in lower case.
+            type: str
+            required: true
+          name:
+            description: Name to log in with, the id when it is left out. Cannot be changed.
+            type: str
+          access_string:
+            description:
+              - What the user may do, for example V(on ~* &* +@all -@dangerous). Without V(on), nobody logs in as it.
+              - See U(https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Clusters.RBAC.html#Access-string).
+            type: str
+          authentication_type:
+            description: How the user logs in. With V(iam) name and id have to be the same.
+            type: str
+            choices: [password, no-password-required, iam]
+            default: password
   auth_token_update_strategy:
     description:
       - What a new token does to those before it. V(ROTATE) leaves the last one, or connections without one, valid; with
@@ -313,6 +359,10 @@ parameter_group:
   description: The parameter group with the parameters that were set.
   returned: success
   type: dict
+user_group:
+  description: The user group with its users by id; null without one.
+  returned: success
+  type: dict
 auth_token_secret_arn:
   description: ARN of the secret; before it exists, without the six characters that end it.
   returned: success
@@ -369,6 +419,28 @@ SPEC = {
         "transit_encryption_enabled": {"type": "bool"},
         "transit_encryption_mode": {"type": "str", "choices": ["preferred", "required"]},
         "auth_token_enabled": {"type": "bool"},
+        "user_group": {
+            "type": "dict",
+            "options": {
+                "name": {"type": "str", "required": True},
+                "engine": {"type": "str", "choices": ["redis", "valkey"]},
+                "user_name": {"type": "str"},
+                "users": {
+                    "type": "list",
+                    "elements": "dict",
+                    "options": {
+                        "id": {"type": "str", "required": True},
+                        "name": {"type": "str"},
+                        "access_string": {"type": "str"},
+                        "authentication_type": {
+                            "type": "str",
+                            "choices": ["password", "no-password-required", "iam"],
+                            "default": "password",
+                        },
+                    },
+                },
+            },
+        },
         "auth_token_update_strategy": {"type": "str", "choices": ["ROTATE", "SET"], "no_log": False},
         "auth_token_secret": {
             "type": "dict",

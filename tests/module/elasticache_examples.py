@@ -79,6 +79,16 @@ class Network:
             assert time.monotonic() < deadline
             time.sleep(0.03)
 
+    def users_settled(self, name: str) -> None:
+        deadline = time.monotonic() + 40
+        while True:
+            things = [*self.cache.describe_users()["Users"], *self.cache.describe_user_groups()["UserGroups"]]
+            mine = [one for one in things if one.get("UserId", one.get("UserGroupId")).startswith(name)]
+            if all(one["Status"] == "active" for one in mine):
+                return
+            assert time.monotonic() < deadline
+            time.sleep(0.03)
+
     def modify(self, name: str, **changes: Any) -> None:
         self.cache.modify_replication_group(ReplicationGroupId=name, ApplyImmediately=True, **changes)
         self.settled(name)

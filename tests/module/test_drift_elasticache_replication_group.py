@@ -58,6 +58,50 @@ def arguments(network):
     )
 
 
+USERS = "t-drift-users"
+
+
+@pytest.fixture(scope="module")
+def arguments_with_users(network):
+    """The same for a user group, which excludes a token: what is left out is not compared."""
+    default = {"id": f"{USERS}-default", "name": "default", "access_string": "off -@all"}
+    return network.arguments(
+        USERS,
+        user_group={
+            "name": USERS,
+            "engine": "redis",
+            "user_name": "celery",
+            "users": [
+                {**default, "authentication_type": "no-password-required"},
+                {"id": f"{USERS}-celery", "name": "celery", "access_string": "on ~* &* +@all"},
+            ],
+        },
+    )
+
+
+def user(name="celery", **changes):
+    def change(network):
+        network.cache.modify_user(UserId=f"{USERS}-{name}", **changes)
+        network.users_settled(USERS)
+
+    return change
+
+
+def other_member(network):
+    network.cache.create_user(
+        UserId=f"{USERS}-more", UserName="more", Engine="redis", AccessString="on +ping", NoPasswordRequired=True
+    )
+    network.cache.modify_user_group(UserGroupId=USERS, UserIdsToAdd=[f"{USERS}-more"])
+    network.users_settled(USERS)
+
+
+def engine_of_group(network):
+    network.cache.modify_user(UserId=f"{USERS}-default", AuthenticationMode=PASSWORD)
+    network.users_settled(USERS)
+    network.cache.modify_user_group(UserGroupId=USERS, Engine="valkey")
+    network.users_settled(USERS)
+
+
 def modify(**changes):
     return lambda network: network.modify(NAME, **changes)
 
@@ -210,6 +254,28 @@ CASES = {
     ),
     "name": (delete_group, {(GROUP, "create"), (SECRET, "value.url")}),
 }
+PASSWORD = {"Type": "password", "Passwords": ["a-Password-of-somebody"]}
+CELERY, DEFAULT, MEMBERS = f"cache user {USERS}-celery", f"cache user {USERS}-default", f"user group {USERS}"
+USER_CASES = {
+    "user_group.name": (
+        lambda network: network.modify(USERS, RemoveUserGroups=True),
+        {(f"replication group {USERS}", "user_group")},
+    ),
+    "user_group.engine": (engine_of_group, {(MEMBERS, "engine"), (DEFAULT, "authentication_type")}),
+    "user_group.users.id": (other_member, {(MEMBERS, "user_ids")}),
+    "user_group.users.access_string": (user(AccessString="on ~* +get"), {(CELERY, "access_string")}),
+    "user_group.users.authentication_type": (
+        user("default", AuthenticationMode=PASSWORD),
+        {(DEFAULT, "authentication_type")},
+    ),
+    "tags of a user": (
+        lambda network: network.cache.add_tags_to_resource(
+            ResourceName=f"arn:aws:elasticache:us-east-1:123456789012:user:{USERS}-celery",
+            Tags=[{"Key": "extra", "Value": "yes"}],
+        ),
+        {(CELERY, "tags.extra")},
+    ),
+}
 # What somebody can only change with another group of the same name; what is asked of it is refused.
 REFUSED = {
     "engine": ({"engine": "redis", "engine_version": "7.1"}, "the engine from valkey back"),
@@ -230,6 +296,8 @@ REFUSED = {
     ),
 }
 NO_FIELD = {
+    "user_group.user_name": "whom the URL logs in as: part of the secret's value, not of the user group",
+    "user_group.users.name": "AWS cannot change it, and one user has it as long as there is one of that id",
     "port": "groups of the sandbox share one address, so it is not compared there; the unit tests do",
     "snapshot_name": "what a group was made from AWS does not say",
     "snapshot_arns": "what a group was made from AWS does not say",
@@ -288,6 +356,22 @@ def test_drift(module, network, arguments, snapshot, change, expected):
     drifts(module, MODULE, arguments, snapshot, lambda: change(network), expected)
 
 
+@pytest.mark.parametrize(("change", "expected"), drift_cases(USER_CASES))
+def test_drift_of_users(module, network, arguments_with_users, change, expected):
+    module(MODULE, arguments_with_users)
+
+    def read():
+        cache = network.cache
+        users = [one for one in cache.describe_users()["Users"] if one["UserId"] in MINE]
+        tags = [cache.list_tags_for_resource(ResourceName=one["ARN"]) for one in users]
+        return kept([users, tags, cache.describe_user_groups(UserGroupId=USERS), network.group(USERS)])
+
+    drifts(module, MODULE, arguments_with_users, read, lambda: change(network), expected)
+
+
+MINE = {f"{USERS}-default", f"{USERS}-celery"}
+
+
 @pytest.fixture(scope="module")
 def by_others(network):
     """A group that somebody made anew by hand, with everything that cannot be changed otherwise than asked for."""
@@ -324,5 +408,5 @@ def test_refused(module, calls, network, arguments, by_others, asked, words):
     assert calls.writes == []
 
 
-def test_every_option_has_a_case(arguments):
-    every_option_drifts(MODULE, CASES | REFUSED, NO_FIELD, arguments)
+def test_every_option_has_a_case(arguments, arguments_with_users):
+    every_option_drifts(MODULE, CASES | REFUSED | USER_CASES, NO_FIELD, arguments, arguments_with_users)

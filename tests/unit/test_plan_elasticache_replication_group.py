@@ -59,6 +59,7 @@ def there(**fields):
         "auto_minor_version_upgrade": True,
         "notification_topic_arn": "",
         "scheduled": {},
+        "user_group": "",
         "log_delivery_configurations": {},
         "network_type": "ipv4",
         "ip_discovery": "ipv4",
@@ -80,6 +81,7 @@ def current(group, **more):
         "parameter_groups": {},
         "secret": None,
         "keys": {},
+        "users": None,
         "snapshots": {},
         **more,
     }
@@ -139,7 +141,9 @@ def test_the_plan_names_exactly_what_differs(before, after):
 def test_nothing_to_do_when_nothing_differs(settings):
     group = there(**settings)
     same = {
-        field: group[field] for field in OPTIONS if field in group and field not in ("subnet_group", "parameter_group")
+        field: group[field]
+        for field in OPTIONS
+        if field in group and field not in ("subnet_group", "parameter_group", "user_group")
     }
     same |= {"kms_key_id": None, "auth_token_enabled": None}
     same["security_group_ids"] = same["security_group_ids"][::-1]
