@@ -1666,8 +1666,13 @@ def _is_replaced(params: Mapping, current: Mapping) -> bool:
     return _impossible(params, before_change(params, there, wanted), wanted) is not None
 
 
-def _predicted(params: Mapping, there: Mapping | None, wanted: Callable[[Mapping], dict]) -> dict[str, Any]:
-    return predicted(there or {}, {} if params["state"] == GATHERED else wanted(params))
+def _predicted(
+    params: Mapping, option: Mapping, there: Mapping | None, wanted: Callable[[Mapping], dict]
+) -> dict[str, Any]:
+    if params["state"] == GATHERED:
+        return dict(there or {})
+    new = {"description": _name(option), "tags": {}}  # as apply and AWS fill it in
+    return predicted(there or new, wanted(params))
 
 
 def _secret_version(params: Mapping, current: Mapping) -> str | None:
@@ -1719,13 +1724,14 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
         and {
             "name": _name(params["subnet_group"]),
             "arn": _arn(aws, "subnetgroup", params["subnet_group"]),
-            **_predicted(params, current["subnet_group"], _subnet_fields),
+            **_predicted(params, params["subnet_group"], current["subnet_group"], _subnet_fields),
         },
         "parameter_group": params["parameter_group"]
         and {
             "name": _name(params["parameter_group"]),
             "arn": _arn(aws, "parametergroup", params["parameter_group"]),
-            **_predicted(params, _parameter_group(params, current), _parameter_fields),
+            "parameters": {},
+            **_predicted(params, params["parameter_group"], _parameter_group(params, current), _parameter_fields),
         },
         "user_group": users.output(aws, params, current, _engine_of(params, current)),
         "auth_token_secret_arn": arn,
