@@ -398,6 +398,8 @@ def test_tls_and_a_token_for_a_group_without(quartet, sandbox, manager, cache, a
 
 
 def test_tls_goes_in_two_steps_both_ways(quartet, sandbox, manager, args):
+    """hashicorp/terraform-provider-aws#33403 (replaced the group), #39955 (did not see it turned off), #33906,
+    cloudposse/terraform-aws-elasticache-redis#190: the mode was not to be had."""
     name = args()["name"]
     off = args(transit_encryption_enabled=False)
     quartet(NAME, off)
@@ -417,6 +419,7 @@ def test_tls_is_refused_for_old_engines(module, args):
 
 
 def test_a_lost_secret_gets_a_new_token_and_the_old_one_still_works(quartet, sandbox, manager, args):
+    """hashicorp/terraform-provider-aws#15561, #11524: to change the token destroyed the group."""
     name = args()["name"]
     quartet(NAME, args())
     running = connect(sandbox, manager, name)
@@ -554,6 +557,8 @@ def test_a_failed_creation_is_explained(module, monkeypatch, cache, args):
 
 
 def test_absent(quartet, module, cache, manager, calls, args):
+    """hashicorp/terraform-provider-aws#15483 and cloudposse/terraform-aws-elasticache-redis#120 (no last snapshot),
+    cloudposse/terraform-aws-rds-cluster#129 (the second destruction found the name of the snapshot taken)."""
     name = args()["name"]
     quartet(NAME, args())
     token = value_of(manager, name)["auth_token"]
@@ -645,6 +650,8 @@ def test_a_group_on_its_way_out_is_created_again(quartet, module, cache, args):
 
 
 def test_a_run_without_changes_reads_each_thing_once(module, calls, drifting):
+    """hashicorp/terraform-provider-aws#34609, #34589: an upgrade of the provider set tokens again, unasked.
+    community.aws.elasticache_parameter_group calls ModifyCacheParameterGroup whether something differs or not."""
     module(NAME, drifting)
     calls.clear()
     module(NAME, drifting)
