@@ -43,7 +43,6 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     refuse_foreign,
     unknown,
     update,
-    user_tags,
 )
 
 _SERVICE = "application-autoscaling"
@@ -141,20 +140,18 @@ def describe(aws: Aws, params: Mapping) -> dict[str, dict]:
             if _key(item) in found:
                 found[_key(item)][kind][item[name]] = to_normal(item)
     client = aws.client(_SERVICE)
-    running, *tags = together(
+    tags, running = together(
+        lambda: aws.tags(
+            [target["arn"] for target in found.values()],
+            lambda arn: client.list_tags_for_resource(ResourceARN=arn)["Tags"],
+        ),
         lambda: _running(
             aws, params, [key[0] for key in wanted if _limits_change(params, wanted[key], found.get(key))]
         ),
-        # One by one: the Resource Groups Tagging API has the tags of 100 in a call, but hears of them later.
-        # https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html
-        *(
-            lambda arn=target["arn"]: user_tags(client.list_tags_for_resource(ResourceARN=arn)["Tags"])
-            for target in found.values()
-        ),
     )
     current: dict[str, dict] = {resource_id: {"running": count} for resource_id, count in running.items()}
-    for (key, target), its_tags in zip(found.items(), tags, strict=True):
-        current.setdefault(key[0], {}).update(target, tags=its_tags)
+    for key, target in found.items():
+        current.setdefault(key[0], {}).update(target, tags=tags[target["arn"]])
     return current
 
 

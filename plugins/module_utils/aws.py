@@ -21,7 +21,7 @@ except ImportError:  # reported by require_sdk(), with the name of what to insta
     boto3 = None
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import _aws_connection_info
-from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import AnswerLost, Failed, Say
+from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import AnswerLost, Failed, Say, user_tags
 
 # Adaptive mode backs off on throttling and on 5xx and slows the client down as a whole.
 # https://docs.aws.amazon.com/boto3/latest/guide/retries.html
@@ -163,6 +163,17 @@ class Aws:
     def arn(self, service: str, resource: str, region: bool = True) -> str:
         """The ARN that AWS gives, or will give, to a resource whose name is known."""
         return f"arn:{self.partition}:{service}:{self.region if region else ''}:{self.account_id}:{resource}"
+
+    @staticmethod
+    def tags(arns: Iterable[str], ask: Callable[[str], dict]) -> dict[str, dict]:
+        """The users' tags of some resources, by ARN, as ``ask(arn)`` gets them from the resource's own service.
+
+        One by one: the Resource Groups Tagging API has the tags of 100 in a call, but hears of a change minutes later.
+        https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html
+        """
+        arns = list(arns)
+        answers = together(*(lambda arn=arn: user_tags(ask(arn)) for arn in arns))
+        return dict(zip(arns, answers, strict=True))
 
     def fill(self, value: Any) -> Any:
         """``value`` with ``{account_id}``, ``{region}`` and ``{partition}`` in its texts replaced, however deep."""

@@ -113,7 +113,6 @@ def describe(aws: Aws, params: Mapping) -> dict[str, dict]:
     ours = {name: found[name]["arn"] for name in own if name in found}
     tags = aws.tags(
         ours.values(),
-        None if params["state"] == "absent" else params["tags"],
         lambda arn: {tag["Key"]: tag["Value"] for tag in client.list_tags_for_resource(ResourceARN=arn)["Tags"]},
     )
     for name, arn in ours.items():

@@ -62,7 +62,6 @@ def describe(aws: Aws, params: Mapping) -> dict[str, dict]:
     found = {name: answer for name, answer in zip(names, answers, strict=True) if answer is not None}
     tags = aws.tags(
         [dashboard["arn"] for dashboard in found.values()],
-        None if params["state"] == "absent" else params["tags"],
         lambda arn: {tag["Key"]: tag["Value"] for tag in client.list_tags_for_resource(ResourceARN=arn)["Tags"]},
     )
     return {name: {**dashboard, "tags": tags[dashboard["arn"]]} for name, dashboard in found.items()}

@@ -88,7 +88,6 @@ def describe(aws: Aws, params: Mapping) -> dict[str, dict]:
     logs = aws.client("logs")
     tags = aws.tags(
         arns.values(),
-        None if params["state"] == "absent" else params["tags"],
         lambda arn: logs.list_tags_for_resource(resourceArn=arn)["tags"],
     )
     return {

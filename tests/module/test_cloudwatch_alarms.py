@@ -201,12 +201,12 @@ def test_a_rule_may_name_alarms_of_others(quartet, cloudwatch):
     quartet(MODULE, args(composite=[{"name": "t-names", "alarm_rule": 'ALARM("t other\'s")'}]))
 
 
-def test_a_run_without_changes_makes_two_calls_for_many(module, calls):
+def test_a_run_without_changes_describes_many_in_one_call(module, calls):
     wanted = args(*({"name": f"t-many-{number}", **CPU} for number in range(20)))
     module(MODULE, wanted)
     calls.clear()
     assert module(MODULE, wanted)["changes"] == []
-    assert [operation for _, operation in calls] == ["DescribeAlarms", "GetResources"]
+    assert [operation for _, operation in calls] == ["DescribeAlarms", *["ListTagsForResource"] * 20]
 
 
 def test_absent_deletes_what_depends_on_others_first(quartet, module, left_alone, cloudwatch, calls):

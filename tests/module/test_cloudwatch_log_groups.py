@@ -55,13 +55,13 @@ def test_a_protected_log_group_is_deleted_on_purpose_only(quartet, module, logs,
     assert group(logs, "/t/protected") is None
 
 
-def test_a_run_without_changes_makes_two_calls_for_many(module, logs, calls):
+def test_a_run_without_changes_describes_many_in_one_call(module, logs, calls):
     names = [f"/t/many/{number}" for number in range(20)]
     wanted = {"log_groups": [{"name": name, "retention_in_days": 7} for name in names], "tags": TAGS}
     module("cloudwatch_log_groups", wanted)
     calls.clear()
     assert module("cloudwatch_log_groups", wanted)["changes"] == []
-    assert [operation for _, operation in calls] == ["DescribeLogGroups", "GetResources"]
+    assert [operation for _, operation in calls] == ["DescribeLogGroups", *["ListTagsForResource"] * 20]
 
 
 def test_what_describe_asks_for():

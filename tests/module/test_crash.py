@@ -104,6 +104,8 @@ def cloudwatch_log_groups(sandbox):
 
 def elasticache_replication_group(sandbox):
     there = network(sandbox)
+    nobody = {"name": "default", "access_string": "off -@all", "authentication_type": "no-password-required"}
+    users = [{"id": "t-default", **nobody}, {"id": "t-celery", "name": "celery", "access_string": "on ~* &* +@all"}]
     return {
         "name": "t",
         "engine": "redis",
@@ -115,6 +117,7 @@ def elasticache_replication_group(sandbox):
         "security_group_ids": [there["group"]],
         "subnet_group": {"name": "t", "subnet_ids": there["subnets"]},
         "parameter_group": {"name": "t", "family": "redis7", "parameters": {"maxmemory-policy": "noeviction"}},
+        "user_group": {"name": "t", "user_name": "celery", "users": users},
         "auth_token_secret": {"name": "t/redis", "recovery_window_in_days": 0},
         "wait_timeout": 60,
         "skip_final_snapshot": True,
@@ -168,6 +171,19 @@ def application_autoscaling(sandbox):
     return {"targets": [target]}
 
 
+def cloudwatch_alarms(sandbox):
+    threshold = {"comparison_operator": "GreaterThanThreshold", "evaluation_periods": 1, "threshold": 80}
+    metric = {"namespace": "AWS/ECS", "metric_name": "CPUUtilization", "statistic": "Average", "period": 60}
+    return {
+        "metric_alarms": [{"name": f"t-{name}", **metric, **threshold} for name in "xy"],
+        "composite_alarms": [{"name": "t-both", "alarm_rule": "ALARM(t-x) AND ALARM(t-y)"}],
+    }
+
+
+def cloudwatch_dashboards(sandbox):
+    return {"dashboards": [{"name": f"t-{name}", "body": {"widgets": []}} for name in "xy"]}
+
+
 def s3_bucket(sandbox):
     rules = [{"id": "old", "noncurrent_version_expiration_days": 30}]
     return {
@@ -193,6 +209,8 @@ CASES = {
         elbv2_load_balancer,
         ecs_service,
         application_autoscaling,
+        cloudwatch_alarms,
+        cloudwatch_dashboards,
         s3_bucket,
     )
 }
