@@ -56,6 +56,8 @@ def parse() -> argparse.Namespace:
         sub.add_argument("--time-scale", type=float, default=number("SANDBOX_TIME_SCALE", 1.0, float),
                          help="AWS minutes per minute (SANDBOX_TIME_SCALE; %(default)s)")  # fmt: skip
         faults.add_options(sub)
+        sub.add_argument("--enforce-iam", action="store_true", default=bool(os.environ.get("SANDBOX_ENFORCE_IAM")),
+                         help="refuse what IAM policies do not allow (SANDBOX_ENFORCE_IAM=1)")  # fmt: skip
     command(down, "stop it and everything that it started")
     command(status, "what runs").add_argument("--json", action="store_true", help="for programs")
     command(env, 'shell variables that point AWS tools at it: eval "$(python -m sandbox env)"')
@@ -142,6 +144,7 @@ def start(arguments, held) -> None:
     started = time.monotonic()
     serve = ["serve", "--home", home, "--port", arguments.port, "--time-scale", arguments.time_scale]
     serve += faults.options(faults.settings(arguments))
+    serve += ["--enforce-iam"] if arguments.enforce_iam else []
     with log.open("w") as output:
         daemon = subprocess.Popen(
             [sys.executable, "-m", "sandbox", *map(str, serve), "--lock", str(held.fileno())],
@@ -201,7 +204,9 @@ def serve(arguments) -> None:
     lock.sign(held)
     from . import server
 
-    server.serve(arguments.home, arguments.port, arguments.time_scale, faults.settings(arguments))
+    server.serve(
+        arguments.home, arguments.port, arguments.time_scale, faults.settings(arguments), arguments.enforce_iam
+    )
 
 
 def down(arguments) -> None:

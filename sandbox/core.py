@@ -60,6 +60,8 @@ class Sandbox:
         """Regions that anybody has called so far."""
         self.load_balancers = None
         """The plug-in that moves load-balancer traffic (elbv2.Traffic), once it is installed."""
+        self.iam = None
+        """What enforces IAM policies (iam.Enforcer), if they are enforced."""
         self._clients: dict[tuple[str, str], object] = {}
         self._client_lock = threading.RLock()
         self._session = None
@@ -72,21 +74,35 @@ class Sandbox:
         key = (service, region or self.region)
         with self._client_lock:
             if key not in self._clients:
-                import boto3
-                from botocore.config import Config
-
-                self._session = self._session or boto3.Session("sandbox", "sandbox", region_name=self.region)
-                config = Config(
-                    max_pool_connections=20,
-                    proxies={},
-                    retries={"total_max_attempts": 1},
-                    read_timeout=30,
-                    user_agent_extra=OWN_AGENT,
-                )
-                self._clients[key] = self._session.client(
-                    service, region_name=key[1], endpoint_url=self.endpoint, config=config
-                )
+                self._clients[key] = self._make_client(*key)
             return self._clients[key]
+
+    def client_of(self, session, service: str, region: str):
+        """A new client with the credentials of a role's session (moto's AssumedRole)."""
+        with self._client_lock:
+            return self._make_client(
+                service,
+                region,
+                aws_access_key_id=session.access_key_id,
+                aws_secret_access_key=session.secret_access_key,
+                aws_session_token=session.session_token,
+            )
+
+    def _make_client(self, service: str, region: str, **credentials):
+        import boto3
+        from botocore.config import Config
+
+        self._session = self._session or boto3.Session("sandbox", "sandbox", region_name=self.region)
+        config = Config(
+            max_pool_connections=20,
+            proxies={},
+            retries={"total_max_attempts": 1},
+            read_timeout=30,
+            user_agent_extra=OWN_AGENT,
+        )
+        return self._session.client(
+            service, region_name=region, endpoint_url=self.endpoint, config=config, **credentials
+        )
 
     def every(self, seconds: float, function: Callable[[], None]) -> None:
         """Call `function` every `seconds` of wall clock, in the one scheduler thread: it must not block for long."""

@@ -26,7 +26,7 @@ XML_SERVICES = {"s3", "s3control", "route53", "cloudfront"}
 """REST services that answer in XML; what speaks neither XML nor the query protocol is answered in JSON."""
 
 
-def serve(home: Path, port: int, time_scale: float, given_faults: dict) -> None:
+def serve(home: Path, port: int, time_scale: float, given_faults: dict, enforce_iam: bool = False) -> None:
     """Run the daemon in the foreground until SIGTERM or SIGINT; the caller holds the folder's lock.
 
     home/endpoint and home/pid ("<pid> <boot id> <start time>") are there while requests are answered. With faults,
@@ -43,6 +43,10 @@ def serve(home: Path, port: int, time_scale: float, given_faults: dict) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 
+    if enforce_iam:
+        from .iam import Enforcer
+
+        sandbox.iam = Enforcer(sandbox)
     application = Application(sandbox)
     install_plugins(sandbox)
     server = make_server(listening, application)
@@ -147,6 +151,9 @@ class Application:
         if region:
             self.sandbox.regions.add(region)
         started = time.monotonic()
+        if self.sandbox.iam and (refusal := self.sandbox.iam.refuse(environ, service, region, operation)):
+            log.info("%s.%s %s", service, operation, refusal.code)
+            return error(environ, start_response, service, refusal.status, refusal.code, refusal.message)
         answer: dict = {}
 
         def remember(status, headers, exc_info=None):
@@ -176,6 +183,8 @@ class Application:
             answer = {"pid": os.getpid()}
         elif path == "/_sandbox/status":
             answer = status(self.sandbox)
+        elif path == "/_sandbox/authorizations":
+            answer = self.sandbox.iam.decided() if self.sandbox.iam else []
         elif path == "/_sandbox/reset" and method == "POST":
             self.sandbox.reset()
             answer = {"reset": True}
@@ -216,7 +225,7 @@ def unimplemented(service: str, operation: str) -> tuple[str, str, str]:
 
 
 def error(environ, start_response, service: str, status: str, code: str, message: str):
-    """An error in the protocol of the request; used where moto raises instead of answering."""
+    """An error in the protocol of the request; used where moto is not asked, or raises instead of answering."""
     query = environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded")
     if query or service in XML_SERVICES:
         from xml.sax.saxutils import escape
@@ -227,6 +236,12 @@ def error(environ, start_response, service: str, status: str, code: str, message
         elif query:
             inner = f"<ErrorResponse>{inner}<RequestId>sandbox</RequestId></ErrorResponse>"
         content_type, body = "text/xml", f'<?xml version="1.0"?>{inner}'
+    elif environ.get("PATH_INFO", "").startswith("/service/"):
+        texts = [text.encode() for text in ("__type", code, "message", message)]
+        body = b"\xa2" + b"".join(b"\x79" + len(text).to_bytes(2, "big") + text for text in texts)
+        headers = [("Content-Type", "application/cbor"), ("smithy-protocol", "rpc-v2-cbor")]
+        start_response(status, headers, sys.exc_info())
+        return [body]
     else:
         content_type, body = "application/json", json.dumps({"__type": code, "message": message})
     start_response(status, [("Content-Type", content_type), ("x-amzn-ErrorType", code)], sys.exc_info())

@@ -53,24 +53,24 @@ class Stream:
 
 
 class LogShipper(threading.Thread):
-    def __init__(self, sandbox):
+    def __init__(self):
         super().__init__(name="ecs-logs", daemon=True)
-        self.sandbox = sandbox
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = os.pipe()
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
 
-    def open(self, options: dict, region: str, container: str, task_id: str) -> tuple[Stream, int]:
+    def open(self, make_client, options: dict, region: str, container: str, task_id: str) -> tuple[Stream, int]:
         """Create the log stream; returns it and the descriptor for the container's stdout, which the caller closes.
 
+        make_client(service, region): the driver writes as the task's execution role.
         Raises StartFailure when the log group is missing and `awslogs-create-group` is not "true".
         """
-        client = self.sandbox.client("logs", options.get("awslogs-region") or region)
+        client = make_client("logs", options.get("awslogs-region") or region)
         group = options["awslogs-group"]
         name = "/".join(filter(None, [options.get("awslogs-stream-prefix"), container, task_id]))
-        if options.get("awslogs-create-group") == "true":
-            _ignore_existing(client.create_log_group, logGroupName=group)
         try:
+            if options.get("awslogs-create-group") == "true":
+                _ignore_existing(client.create_log_group, logGroupName=group)
             _ignore_existing(client.create_log_stream, logGroupName=group, logStreamName=name)
         except ClientError as error:
             code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]

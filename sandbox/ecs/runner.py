@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-expla
 """
 
 import contextlib
+import functools
 import logging
 import os
 import random
@@ -36,7 +37,7 @@ class Runner:
 
     def __init__(self, sandbox, store: Store, pool: ThreadPoolExecutor, targets: Targets):
         self.sandbox, self.store, self.pool, self.targets = sandbox, store, pool, targets
-        self.logs = LogShipper(sandbox)
+        self.logs = LogShipper()
         self.logs.start()
         self.metadata = MetadataServer()
         self._ports: set[int] = set()
@@ -175,7 +176,8 @@ class Runner:
 
     def _prepare(self, task: Task) -> None:
         region = task.cluster.region
-        secrets, files = Secrets(self.sandbox, region), EnvironmentFiles(self.sandbox, region)
+        agent = self._agent(task)
+        secrets, files = Secrets(agent, region), EnvironmentFiles(agent, region)
         images = {}
         for container in task.containers:
             name = container.definition["image"]
@@ -188,10 +190,11 @@ class Runner:
                 )
         task.folder = self.sandbox.home / "tasks" / task.id
         task.folder.mkdir(parents=True, exist_ok=True)
+        credentials = self._credentials(task)
         for container in task.containers:
             definition, image = container.definition, images[container.name]
             container.ports = {mapping["containerPort"]: self._free_port() for mapping in definition["portMappings"]}
-            container.environment = self._environment(task, container, image)
+            container.environment = self._environment(task, container, image, credentials)
             given = {variable["name"] for variable in definition["environment"]}
             for name, value in files.variables(definition.get("environmentFiles") or []).items():
                 if name not in given:
@@ -204,9 +207,35 @@ class Runner:
         for container in task.containers:
             logs = container.definition.get("logConfiguration") or {}
             if logs.get("logDriver") == "awslogs":
-                container.stream, container.output = self.logs.open(logs["options"], region, container.name, task.id)
+                container.stream, container.output = self.logs.open(
+                    agent, logs["options"], region, container.name, task.id
+                )
 
-    def _environment(self, task: Task, container: Container, image) -> dict[str, str]:
+    def _agent(self, task: Task):
+        """client(service, region) of the ECS agent, which is the task's execution role when IAM is enforced."""
+        session = self._session(task, "executionRoleArn")
+        return functools.partial(self.sandbox.client_of, session) if session else self.sandbox.client
+
+    def _session(self, task: Task, parameter: str):
+        """The task's session of one of its roles; None without a role, or when IAM is not enforced."""
+        role = task.definition.body.get(parameter)
+        if not role or not self.sandbox.iam:
+            return None
+        try:
+            return self.sandbox.iam.assume_for_task(role, task.id, task.cluster.region)
+        except PermissionError as error:
+            raise StartFailure(str(error)) from None
+
+    def _credentials(self, task: Task) -> dict[str, str]:
+        """What the SDKs in the containers find: the task role, if it has one."""
+        if not self.sandbox.iam:
+            return {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}
+        session = self._session(task, "taskRoleArn")
+        if not session:
+            return {"AWS_EC2_METADATA_DISABLED": "true"}
+        return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": self.metadata.add_credentials(task, session)}
+
+    def _environment(self, task: Task, container: Container, image, credentials: dict) -> dict[str, str]:
         ports = {str(port): str(host) for port, host in container.ports.items()}
         given = {variable["name"]: variable.get("value", "") for variable in container.definition["environment"]}
         if given.get("PORT") in ports:  # awsvpc gives each task an address of its own, one loopback cannot
@@ -220,11 +249,10 @@ class Runner:
             "AWS_ENDPOINT_URL": self.sandbox.endpoint,
             "AWS_REGION": task.cluster.region,
             "AWS_DEFAULT_REGION": task.cluster.region,
-            "AWS_ACCESS_KEY_ID": "sandbox",
-            "AWS_SECRET_ACCESS_KEY": "sandbox",
             "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
             "ECS_CONTAINER_METADATA_URI_V4": self.metadata.add(task, container),
             **image.env,
+            **credentials,
             **given,
         }
 
@@ -343,6 +371,8 @@ class Runner:
     def _clean(self, task: Task) -> None:
         self._close_outputs(task)
         self.metadata.remove(task)
+        if self.sandbox.iam:
+            self.sandbox.iam.forget_task(task.id)
         for container in task.containers:
             self._ports.difference_update(container.ports.values())
         if task.folder:

@@ -15,10 +15,13 @@ SSM = PREFIX + "unable to retrieve secrets from ssm: service call has been retri
 
 
 class Secrets:
-    """Resolves `valueFrom` for one task; every secret is fetched once."""
+    """Resolves `valueFrom` for one task; every secret is fetched once.
 
-    def __init__(self, sandbox, region: str):
-        self.sandbox, self.region = sandbox, region
+    client(service, region) makes the calls: on Fargate the agent makes them as the task's execution role.
+    """
+
+    def __init__(self, client, region: str):
+        self.client, self.region = client, region
         self._fetched: dict[tuple, str] = {}
 
     def value(self, value_from: str) -> str:
@@ -41,7 +44,7 @@ class Secrets:
         if wanted not in self._fetched:
             extra = {k: v for k, v in (("VersionStage", stage), ("VersionId", version)) if v}
             try:
-                answer = self.sandbox.client("secretsmanager", region).get_secret_value(SecretId=arn, **extra)
+                answer = self.client("secretsmanager", region).get_secret_value(SecretId=arn, **extra)
             except ClientError as error:
                 code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
                 raise StartFailure(
@@ -61,8 +64,10 @@ class Secrets:
 
     def _parameter(self, name: str, region: str) -> str:
         try:
-            answer = self.sandbox.client("ssm", region).get_parameter(Name=name, WithDecryption=True)
-        except ClientError:
+            answer = self.client("ssm", region).get_parameter(Name=name, WithDecryption=True)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "AccessDeniedException":
+                raise StartFailure(f"{SSM}AccessDeniedException: {error.response['Error']['Message']}") from None
             raise StartFailure(f"{SSM}invalid ssm parameters: {name}") from None
         return answer["Parameter"]["Value"]
 
@@ -70,8 +75,8 @@ class Secrets:
 class EnvironmentFiles:
     """Reads environment files for one task; every file is fetched once."""
 
-    def __init__(self, sandbox, region: str):
-        self.sandbox, self.region = sandbox, region
+    def __init__(self, client, region: str):
+        self.client, self.region = client, region
         self._fetched: dict[str, str] = {}
 
     def variables(self, files: list[dict]) -> dict[str, str]:
@@ -88,7 +93,7 @@ class EnvironmentFiles:
         if arn not in self._fetched:
             bucket, _, key = arn.rpartition(":")[2].partition("/")
             try:
-                answer = self.sandbox.client("s3", self.region).get_object(Bucket=bucket, Key=key)
+                answer = self.client("s3", self.region).get_object(Bucket=bucket, Key=key)
             except ClientError as error:
                 code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
                 raise StartFailure(
