@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test down install sandbox deploy check cost smoke-test outputs lint molecule bench docs journal
+.PHONY: help up test down install sandbox deploy check cost smoke-test outputs lint molecule bench docs journal policies
 
 ENV ?= dev
 PYTHON_IN_VENV := .venv/bin/python
@@ -60,3 +60,6 @@ bench: install ## Benchmarks, as ratios
 
 docs: install ## Write the README of each role anew from its argument specs
 	@$(PYTHON_IN_VENV) scripts/role_readmes.py
+
+policies: install ## Write the deployer's IAM policies anew from what the modules call
+	@$(PYTHON_IN_VENV) scripts/deployer_policy.py

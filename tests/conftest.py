@@ -26,6 +26,10 @@ class FilesAndScenarios(LoadFileScheduling):
         return nodeid if "/test_molecule.py::" in nodeid else super()._split_scope(nodeid)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--all-statements", action="store_true", help="try the deployer without each statement")
+
+
 def pytest_xdist_make_scheduler(config, log):
     return FilesAndScenarios(config, log)
 

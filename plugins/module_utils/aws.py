@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +30,14 @@ _RETRIES = {"mode": "adaptive", "max_attempts": 10}
 # Seconds without a byte of an answer. AWS's control planes answer within a few; one that takes longer costs no more
 # than another read, or another look at what there is (``WriteUnanswered``).
 _READ_TIMEOUT = 10
+_UNKNOWN_CREDENTIALS = (
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "InvalidSignatureException",
+    "AuthFailure",
+)
 _LOADER = botocore.loaders.create_loader() if boto3 else None
 
 READS = ("Describe", "Get", "List", "BatchGet", "Head", "Lookup", "Search", "Simulate", "Select", "Assume")
@@ -262,11 +271,13 @@ def explain(error: Exception) -> str:
             )
         return f"{text}. Check aws_region in the inventory and this machine's network."
     code = error_code(error)
-    if code in ("UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
+    if code in _UNKNOWN_CREDENTIALS:
         return f"AWS does not accept the credentials ({code}). Check AWS_PROFILE or AWS_ACCESS_KEY_ID."
     if code in ("ExpiredToken", "ExpiredTokenException", "RequestExpired"):
         return f"The AWS credentials have expired ({code}). Sign in again, for example with `aws sso login`."
-    if code in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
-        operation = getattr(error, "operation_name", "?")
-        return f"The deployer's IAM policy does not allow {operation}: {text}"
+    if code in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"):
+        # the action that is missing may be another one than that of the call: iam:PassRole, ecs:TagResource ...
+        named = re.search(r"not authorized to perform: ([\w-]+:\w+)", text)
+        action = named.group(1) if named else getattr(error, "operation_name", "?")
+        return f"The deployer's IAM policies do not allow {action}: {text}"
     return text

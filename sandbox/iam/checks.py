@@ -67,12 +67,14 @@ class Checks:
             return Check(Request(name, arn, context_of(found)), policy, decides and policy is not None)
 
         name = f"{call.service}:{action}"
-        if parameter:
-            resources = [self._named(call, arns, one) for one in map(str, values(call.params, parameter))]
-        else:
-            resources = [arn for need in wanted for arn in arns.of(call, need)]
-        for arn in resources or ["*"]:
-            yield check(name, arn, own)
+        found = [(self._named(call, arns, one), True) for one in map(str, values(call.params, parameter))]
+        found += [(arn, need.made) for need in wanted if not parameter for arn in arns.of(call, need)]
+        tagged = {key for key, _ in _request_tags(tags, keys)}
+        for arn, takes_tags in found or [("*", True)]:
+            # these ask for each resource by itself: the tags of the request are those of the one that is made
+            apart = call.service in ("ec2", "elasticache") and not takes_tags
+            mine = [pair for pair in own if pair[0] not in tagged] if apart else own
+            yield check(name, arn, mine)
 
         made = [need for need in wanted if need.made and need.kind != "snapshot"]
         if name in actions.TAGS_ANOTHER:

@@ -1,0 +1,243 @@
+"""site.yml and destroy.yml as the deployer of policies/, where IAM is enforced; and without single statements of them.
+
+pytest tests/e2e/test_permissions.py --all-statements    every statement by a run of its own (about half an hour)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Console
+
+from sandbox.iam.evaluate import Request, applies
+
+ROOT = Path(__file__).resolve().parents[2]
+DEV = ("-i", "inventories/dev")
+POLICIES = sorted(ROOT.glob("policies/deployer-*.json"))
+STATEMENTS = {one["Sid"]: one for path in POLICIES for one in json.loads(path.read_text())["Statement"]}
+AFTER_A_FAILURE = {"ElastiCacheRead"}
+"""Only asked for once something has failed on AWS's side: why a replication group could not be made."""
+
+
+class Deployer:
+    """A user with the rendered policies, and the three runs of a stack that uses what the inventory offers."""
+
+    def __init__(self, console, folder: Path):
+        self.console, self.folder = console, folder
+        console.playbook(
+            "playbooks/deployer_policy.yml", *DEV, "-e", "account_id=123456789012", "-e", f"folder={folder}"
+        )
+        self.documents = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+        self.hire()
+
+    def hire(self) -> None:
+        """Make the user, and what the stack is given: a KMS key and a certificate."""
+        client = self.console.sandbox.client
+        client("iam").create_user(UserName="deployer")
+        for name, document in self.documents.items():
+            made = client("iam").create_policy(PolicyName=name, PolicyDocument=json.dumps(document))["Policy"]
+            client("iam").attach_user_policy(UserName="deployer", PolicyArn=made["Arn"])
+        key = client("iam").create_access_key(UserName="deployer")["AccessKey"]
+        self.console.env |= {
+            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        }
+        kms = client("kms")
+        kms.create_alias(AliasName="alias/stack", TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
+        self.key = kms.describe_key(KeyId="alias/stack")["KeyMetadata"]["Arn"]
+        self.certificate = client("acm").request_certificate(DomainName="api.example.com")["CertificateArn"]
+
+    def without(self, sid: str) -> None:
+        """Take one statement away from the user; "" gives all of them back."""
+        iam = self.console.sandbox.client("iam")
+        for name, document in self.documents.items():
+            arn = f"arn:aws:iam::123456789012:policy/{name}"
+            for version in iam.list_policy_versions(PolicyArn=arn)["Versions"]:
+                if not version["IsDefaultVersion"]:
+                    iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
+            left = [one for one in document["Statement"] if one["Sid"] != sid]
+            iam.create_policy_version(
+                PolicyArn=arn, PolicyDocument=json.dumps({**document, "Statement": left}), SetAsDefault=True
+            )
+
+    def runs(self):
+        """(arguments of ansible-playbook) to create, change and destroy the stack."""
+        created = {"elasticache_kms_key_id": "alias/stack", "observability_kms_key_id": self.key}
+        changed = {
+            "celery_cpu": 512,
+            "celery_memory": 1024,
+            "celery_max_count": 6,
+            "redis_num_nodes": 2,
+            "observability_log_retention_days": 14,
+            "network_vpc_endpoints": ["s3", "logs"],
+            "ecs_backend_certificate_arn": self.certificate,
+        }
+        yield ("site.yml", *DEV, "-e", json.dumps(created))
+        yield ("site.yml", *DEV, "-e", json.dumps(created | changed))
+        yield ("playbooks/destroy.yml", *DEV, "-e", "stack=nexus-learn")
+
+    def decided(self) -> list[tuple[Request, str | None]]:
+        """Every question that was put to IAM for the deployer, with why it was denied."""
+        import urllib.request
+
+        with urllib.request.urlopen(f"{self.console.sandbox.endpoint}/_sandbox/authorizations") as answer:
+            found = json.load(answer)
+        return [
+            (Request(one["action"], one["resource"], one["context"]), one["denied"])
+            for one in found
+            if one["principal"].endswith(":user/deployer")
+        ]
+
+
+@pytest.fixture(scope="module")
+def deployer(start_sandbox, tmp_path_factory) -> Deployer:
+    sandbox = start_sandbox(1.0, "--enforce-iam")
+    console = Console(sandbox, tmp_path_factory.mktemp("console") / "steps")
+    return Deployer(console, tmp_path_factory.mktemp("policies"))
+
+
+def missing(run, sid: str) -> str:
+    """The action that the failed run says is missing; it is one of the statement's."""
+    found = re.search(r"IAM policies do not allow ([\w-]+:\w+): .*is not authorized to perform: \1 ", run.text)
+    assert found, run.output
+    assert found.group(1) in STATEMENTS[sid]["Action"]
+    return found.group(1)
+
+
+def test_the_policies_are_what_the_generator_writes():
+    check = subprocess.run(
+        [sys.executable, "scripts/deployer_policy.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert check.returncode == 0, check.stdout
+
+
+def test_the_policies_fit_into_iam():
+    """6,144 characters without white space in each of at most 10, also with the longest names there may be."""
+    long = {
+        "partition": "aws-us-gov",
+        "aws_region": "ap-southeast-2",
+        "account_id": "1" * 12,
+        "name_prefix": "n" * 28,  # ElastiCache allows 40 characters, of which ours takes 12
+        "project_name": "p" * 28,
+        "environment_name": "production",
+    }
+    assert len(POLICIES) <= 10
+    for path in POLICIES:
+        text = json.dumps(json.loads(path.read_text()), separators=(",", ":"))
+        filled = re.sub(r"\{\{ (\w+) \}\}", lambda found: long[found.group(1)], text)
+        assert len(filled) <= 6144, path.name
+        assert "{{" not in filled
+
+
+def test_no_statement_is_without_limits():
+    for sid, one in STATEMENTS.items():
+        assert not any("*" in action for action in one["Action"]), sid
+        assert one["Resource"] != ["*"] or "Condition" in one, sid
+    passing = STATEMENTS["PassRolesToTasks"]
+    assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    assert all(re.search(r":role/\{\{ name_prefix \}\}-[a-z-]+-(task|execution)$", arn) for arn in passing["Resource"])
+
+
+@pytest.fixture(scope="module")
+def refused(deployer) -> list[str]:
+    """Actions that an empty account's first run says are missing, each after one statement was taken away."""
+    found = []
+    for sid in ("Ec2Read", "Ec2TagNew"):
+        deployer.without(sid)
+        found.append(missing(deployer.console.playbook("site.yml", *DEV, succeeds=False), sid))
+    deployer.without("")
+    return found
+
+
+def test_without_a_statement_the_first_run_fails_and_names_the_action(refused):
+    assert refused[0].startswith("ec2:Describe")
+    assert refused[1] == "ec2:CreateTags"
+
+
+@pytest.fixture(scope="module")
+def deployed(deployer, refused) -> Deployer:
+    for arguments in list(deployer.runs())[:2]:
+        deployer.console.playbook(*arguments)
+    return deployer
+
+
+def test_create_and_change_pass(deployed):
+    assert deployed.console.sandbox.status()["services"]
+
+
+@pytest.mark.parametrize(
+    ("sid", "arguments"),
+    [
+        ("PassRolesToTasks", ("--tags", "ecs_celery_beat", "-e", "ecs_celery_beat_memory=1024")),
+        ("CloudWatchForAutoScaling", ("--tags", "autoscaling", "-e", "autoscaling_cpu_target=50")),
+        ("LogsChange", ("--tags", "observability", "-e", "observability_log_retention_days=30")),
+    ],
+)
+def test_without_a_statement_a_change_fails_and_names_the_action(deployed, sid, arguments):
+    deployed.without(sid)
+    missing(deployed.console.playbook("site.yml", *DEV, *arguments, succeeds=False), sid)
+    deployed.without("")
+
+
+@pytest.fixture(scope="module")
+def destroyed(deployed) -> Deployer:
+    deployed.console.playbook(*list(deployed.runs())[2])
+    return deployed
+
+
+def test_destroy_passes(destroyed):
+    assert destroyed.console.sandbox.status()["services"] == []
+
+
+@pytest.mark.parametrize("sid", sorted(set(STATEMENTS) - AFTER_A_FAILURE))
+def test_each_statement_is_needed(destroyed, sid):
+    """Of all that was asked of IAM in the runs above, something is allowed by this statement alone."""
+    statements = [one for document in destroyed.documents.values() for one in document["Statement"]]
+    (mine,) = (one for one in statements if one["Sid"] == sid)
+    others = [one for one in statements if one is not mine]
+    needed = [
+        request
+        for request, denied in destroyed.decided()
+        if not denied and applies(mine, request) and not any(applies(one, request) for one in others)
+    ]
+    assert needed
+
+
+def test_another_stack_is_out_of_reach(destroyed):
+    """What the same account holds of prod, the same calls are denied."""
+    statements = [one for document in destroyed.documents.values() for one in document["Statement"]]
+    changes = [
+        request
+        for request, denied in destroyed.decided()
+        if not denied
+        and "aws:resourcetag/environment" in request.context
+        and "iam:passedtoservice" not in request.context
+    ]
+    reads = re.compile(r":(Describe|List|Get)")
+    changes = [request for request in changes if not reads.search(request.action)]
+    assert len({request.action for request in changes}) > 20
+    for request in changes:
+        context = {**request.context, "aws:resourcetag/environment": ("prod",)}
+        theirs = Request(request.action, request.resource, context)
+        allowed = [one["Sid"] for one in statements if applies(one, theirs)]
+        assert set(allowed) <= {"Ec2Use"}, (request.action, allowed)
+
+
+@pytest.mark.parametrize("sid", sorted(set(STATEMENTS) - AFTER_A_FAILURE))
+def test_every_statement_by_a_run_of_its_own(request, deployer, sid):
+    if not request.config.getoption("--all-statements"):
+        pytest.skip("only with --all-statements")
+    deployer.console.sandbox.run("reset")
+    deployer.hire()
+    deployer.without(sid)
+    for arguments in deployer.runs():
+        run = deployer.console.playbook(*arguments, succeeds=None)
+        if run.returncode:
+            print(sid, missing(run, sid))
+            return
+    pytest.fail(f"create, change and destroy all pass without {sid}")
