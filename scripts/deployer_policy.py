@@ -88,25 +88,17 @@ def calls(path: Path) -> set[tuple[str, str]]:
     """(service, operation) of the boto3 calls in a module: `{("ecs", "CreateService"), ...}`."""
     tree = ast.parse(path.read_text())
     texts = {
-        target.id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
+        ast.unparse(target): node.value for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
     }
 
     def service_of(node: ast.AST) -> str | None:
         """What `aws.client("ecs")` or `aws.pages("ecs", …)` is for."""
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr in ("client", "pages")
-        ):
-            first = next(iter(node.args), None)
-            if isinstance(first, ast.Name):
-                return texts.get(first.id)
-            return first.value if isinstance(first, ast.Constant) else None
-        return None
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
+            return None
+        first = node.args[0]
+        first = texts.get(first.id, first) if isinstance(first, ast.Name) else first
+        text = first.value if isinstance(first, ast.Constant) else None
+        return text if isinstance(text, str) and node.func.attr in ("client", "pages") else None
 
     clients: dict[str, set[str]] = {}  # name of a variable or attribute -> services
     for node in ast.walk(tree):
@@ -157,7 +149,8 @@ def task_roles() -> list[str]:
         re.search(r'ecs_task_roles_name: "\{\{ \w+_name_prefix \}\}-([\w-]+)"', path.read_text())
         for path in sorted(ROOT.glob("roles/*/tasks/iam.yml"))
     ]
-    return [f"{{{{ name_prefix }}}}-{match.group(1)}-{kind}" for match in found for kind in ("execution", "task")]
+    names = [match.group(1) for match in found if match]
+    return [f"{{{{ name_prefix }}}}-{name}-{kind}" for name in names for kind in ("execution", "task")]
 
 
 # ---- what they need ----
@@ -304,8 +297,8 @@ def _of_action(reference: Reference, service: str, action: str) -> Iterator[tupl
         linked, role = actions.SERVICE_LINKED_ROLES[full]
         arn = f"arn:{{{{ partition }}}}:iam::{{{{ account_id }}}}:role/aws-service-role/{linked}/{role}"
         services = sorted(one for one, _ in actions.SERVICE_LINKED_ROLES.values())
-        condition = {"StringEquals": {"iam:AWSServiceName": services}}
-        yield "ServiceLinkedRoles", condition, "iam:CreateServiceLinkedRole", [arn]
+        linking = {"StringEquals": {"iam:AWSServiceName": services}}
+        yield "ServiceLinkedRoles", linking, "iam:CreateServiceLinkedRole", [arn]
 
 
 BY_CLUSTER = {"ecs:ListServices", "ecs:ListTasks"}

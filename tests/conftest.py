@@ -30,6 +30,17 @@ def pytest_addoption(parser):
     parser.addoption("--all-statements", action="store_true", help="try the deployer without each statement")
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "all_statements: runs with --all-statements only")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--all-statements"):
+        left = [item for item in items if item.get_closest_marker("all_statements") is None]
+        config.hook.pytest_deselected(items=[item for item in items if item not in left])
+        items[:] = left
+
+
 def pytest_xdist_make_scheduler(config, log):
     return FilesAndScenarios(config, log)
 

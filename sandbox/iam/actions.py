@@ -6,6 +6,7 @@ An operation that is not in here needs the action of its name on "*".
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from .calls import Call, values
 
@@ -357,7 +358,7 @@ class Arns:
 
 def request_tags(call: Call) -> dict[str, str]:
     """The tags that the call sets."""
-    found = next((call.params[name] for name in ("Tags", "tags", "Tag") if call.params.get(name)), [])
+    found: Any = next((call.params[name] for name in ("Tags", "tags", "Tag") if call.params.get(name)), [])
     if call.service == "ec2" and not found:
         found = [tag for one in values(call.params, "TagSpecification") for tag in values(one, "Tag")]
     if isinstance(found, dict) and not any(isinstance(value, list) for value in found.values()):

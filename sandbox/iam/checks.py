@@ -1,10 +1,11 @@
 """From a call to what IAM decides about: each action, on each resource, with the keys that conditions may ask for."""
 
-import json
+import itertools
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -53,57 +54,68 @@ class Checks:
         """What must be allowed for the call, in the order in which AWS asks."""
         partition = principal.arn.split(":")[1]
         arns = Arns(partition, principal.account, self._lookup)
-        action = action_of(call)
-        parameter, wanted = needs(call.service, action)
-        tags, keys = request_tags(call), tag_keys(call)
-        common = [*self._caller(principal), ("aws:RequestedRegion", call.region)]
-        own = [*common, *self._own_keys(call, arns), *_request_tags(tags, keys)]
-
-        def check(name: str, arn: str, pairs: list) -> Check:
-            found = [*pairs, *self._resource_keys(arn, call.region)]
-            service = name.partition(":")[0]
+        caller = [*self._caller(principal), ("aws:RequestedRegion", call.region)]
+        for action, arn, keys in itertools.chain(
+            self._itself(call, arns),
+            self._tagging(call, arns),
+            self._passing(call),
+            self._behalf(call, arns),
+            self._linking(call, f"arn:{partition}:iam::{principal.account}"),
+        ):
+            context = context_of([*caller, *keys, *self._resource_keys(arn, call.region)])
+            service = action.partition(":")[0]
             policy = self._resource_policy(service, arn, call.region)
-            decides = name in TRUST or service in KEY_POLICY
-            return Check(Request(name, arn, context_of(found)), policy, decides and policy is not None)
+            decides = policy is not None and (action in TRUST or service in KEY_POLICY)
+            yield Check(Request(action, arn, context), policy, decides)
 
-        name = f"{call.service}:{action}"
+    # Each of these yields (action, ARN, keys of this check).
+
+    def _itself(self, call: Call, arns: Arns) -> Iterator[tuple[str, str, list]]:
+        parameter, wanted = needs(call.service, action_of(call))
         found = [(self._named(call, arns, one), True) for one in map(str, values(call.params, parameter))]
         found += [(arn, need.made) for need in wanted if not parameter for arn in arns.of(call, need)]
-        tagged = {key for key, _ in _request_tags(tags, keys)}
-        for arn, takes_tags in found or [("*", True)]:
+        own, tags = self._own_keys(call, arns), _tag_keys(call)
+        for arn, made in found or [("*", True)]:
             # these ask for each resource by itself: the tags of the request are those of the one that is made
-            apart = call.service in ("ec2", "elasticache") and not takes_tags
-            mine = [pair for pair in own if pair[0] not in tagged] if apart else own
-            yield check(name, arn, mine)
+            apart = call.service in ("ec2", "elasticache") and not made
+            yield f"{call.service}:{action_of(call)}", arn, [*own, *([] if apart else tags)]
 
-        made = [need for need in wanted if need.made and need.kind != "snapshot"]
-        if name in actions.TAGS_ANOTHER:
-            made = [Need(actions.TAGS_ANOTHER[name], made=True)]
-        if tags and made and call.service in actions.TAGGING:
-            tagging, key = actions.TAGGING[call.service]
-            extra = [(key, call.operation)] if key else []
-            for need in made:
-                for arn in arns.of(_listener(call) if name in actions.TAGS_ANOTHER else call, need):
-                    arn = arn.removesuffix(":log-stream:")
-                    yield check(f"{call.service}:{tagging}", arn, [*own, *extra])
+    def _tagging(self, call: Call, arns: Arns) -> Iterator[tuple[str, str, list]]:
+        """The action that tags what the call makes."""
+        another = actions.TAGS_ANOTHER.get(call.action)
+        made = [need for need in needs(call.service, call.operation)[1] if need.made and need.kind != "snapshot"]
+        made = [Need(another, made=True)] if another else made
+        if not request_tags(call) or call.service not in actions.TAGGING:
+            return
+        tagging, key = actions.TAGGING[call.service]
+        keys = [*self._own_keys(call, arns), *_tag_keys(call), *([(key, call.operation)] if key else [])]
+        for need in made:
+            for arn in arns.of(_listener(call) if another else call, need):
+                yield f"{call.service}:{tagging}", arn.removesuffix(":log-stream:"), keys
 
-        if name in actions.PASSES:
-            for role in self._passed(call, actions.PASSES[name]):
-                yield check("iam:PassRole", role, [*common, ("iam:PassedToService", actions.PASSED_TO)])
+    def _passing(self, call: Call) -> Iterator[tuple[str, str, list]]:
+        for role in self._passed(call, actions.PASSES[call.action]) if call.action in actions.PASSES else []:
+            yield "iam:PassRole", role, [("iam:PassedToService", actions.PASSED_TO)]
 
-        for text in actions.ON_BEHALF.get(name, ()):
-            other, _, kind = text.partition(" ")
-            behalf = self._on_behalf(call, other, kind.rstrip("?"))
-            via = [("aws:ViaAWSService", True)]
-            via += [("kms:ViaService", f"{call.service}.{call.region}.amazonaws.com")] if kind == "key?" else []
-            for arn in arns.of(behalf, Need(kind.rstrip("?"), optional=kind.endswith("?"))) if behalf else []:
-                yield check(other, arn, [*common, *self._own_keys(behalf, arns), *via])
+    def _behalf(self, call: Call, arns: Arns) -> Iterator[tuple[str, str, list]]:
+        """What the service does for the caller."""
+        for text in actions.ON_BEHALF.get(call.action, ()):
+            action, _, kind = text.partition(" ")
+            need = Need(kind.rstrip("?"), optional=kind.endswith("?"))
+            other = self._on_behalf(call, action)
+            if other is None:
+                continue
+            keys = [*self._own_keys(other, arns), ("aws:ViaAWSService", True)]
+            if need.kind == "key":
+                keys.append(("kms:ViaService", f"{call.service}.{call.region}.amazonaws.com"))
+            for arn in arns.of(other, need):
+                yield action, arn, keys
 
-        if name in actions.SERVICE_LINKED_ROLES:
-            service, role = actions.SERVICE_LINKED_ROLES[name]
-            if role not in self.linked:
-                arn = f"arn:{partition}:iam::{principal.account}:role/aws-service-role/{service}/{role}"
-                yield check("iam:CreateServiceLinkedRole", arn, [*common, ("iam:AWSServiceName", service)])
+    def _linking(self, call: Call, account: str) -> Iterator[tuple[str, str, list]]:
+        service, role = actions.SERVICE_LINKED_ROLES.get(call.action, ("", ""))
+        if role and role not in self.linked:
+            arn = f"{account}:role/aws-service-role/{service}/{role}"
+            yield "iam:CreateServiceLinkedRole", arn, [("iam:AWSServiceName", service)]
 
     def done(self, call: Call) -> None:
         """The call was allowed: what AWS makes along with it is there from now on."""
@@ -126,7 +138,7 @@ class Checks:
             ("aws:SecureTransport", True),  # as at AWS's own endpoints
         ]
 
-    def _own_keys(self, call: Call, arns: Arns) -> list[tuple]:
+    def _own_keys(self, call: Call, arns: Arns) -> list[tuple[str, Any]]:
         """Keys of the call's own service, out of its parameters."""
         params = call.params
         if call.service == "ecs" and "cluster" in params:
@@ -273,7 +285,7 @@ class Checks:
         role = self.role(name)
         return role.arn if role else f"arn:aws:iam::{self.sandbox.account_id}:role/{name}"
 
-    def _on_behalf(self, call: Call, action: str, kind: str) -> Call | None:
+    def _on_behalf(self, call: Call, action: str) -> Call | None:
         """The call that the service makes for the caller."""
         service, _, operation = action.partition(":")
         if service == "ecs":
@@ -320,9 +332,9 @@ class Checks:
             return self.trust(role) if role else {}
         return None
 
-    def trust(self, role) -> dict:
-        document = role.assume_role_policy_document
-        return parse(document) if isinstance(document, str) else json.loads(json.dumps(document))
+    @staticmethod
+    def trust(role) -> dict:
+        return parse(role.assume_role_policy_document)
 
 
 def _listener(call: Call) -> Call:
@@ -331,5 +343,6 @@ def _listener(call: Call) -> Call:
     return Call(call.service, call.operation, call.region, {**call.params, "ListenerArn": name or "*"})
 
 
-def _request_tags(tags: dict[str, str], keys: list[str]) -> list[tuple]:
-    return [*((f"aws:RequestTag/{key}", value) for key, value in tags.items()), ("aws:TagKeys", keys)]
+def _tag_keys(call: Call) -> list[tuple]:
+    tags = [(f"aws:RequestTag/{key}", value) for key, value in request_tags(call).items()]
+    return [*tags, ("aws:TagKeys", tag_keys(call))]

@@ -169,13 +169,13 @@ def like(pattern: str, value: str, variables: Mapping | None) -> bool:
     return re.fullmatch(expression + _expression(pattern[end:]), value, re.DOTALL) is not None
 
 
-def _variable(text: str, context: Mapping) -> str | None:
+def _variable(text: str, context: Mapping[str, tuple[str, ...]]) -> str | None:
     """The value of `key` or `key, 'default'`; None when there is none, or more than one."""
     if text in LITERALS:
         return LITERALS[text]
     key, _, default = text.partition(",")
-    values = context.get(key.strip().lower()) or ()
-    if len(values) == 1:
+    values = context.get(key.strip().lower())
+    if values and len(values) == 1:
         return values[0]
     return default.strip().strip("'") if default else None
 
@@ -279,13 +279,12 @@ def _in_network(value: str, wanted: str, _) -> bool:
 
 
 def _equal(value: str, wanted: str, variables: Mapping | None) -> bool:
-    """Equal to a text with variables, in which only `${*}` and the like are special."""
-    text = VARIABLE.sub(lambda found: f"\0{found.group(1)}\0", wanted) if variables is not None else wanted
-    if "\0" not in text:
+    """Equal to a text in which variables are replaced; `*` and `?` mean themselves."""
+    if variables is None:
         return value == wanted
-    parts = text.split("\0")
+    parts = VARIABLE.split(wanted)  # every second one is a variable
     replaced = [_variable(part, variables) if index % 2 else part for index, part in enumerate(parts)]
-    return None not in replaced and value == "".join(replaced)
+    return None not in replaced and value == "".join(map(str, replaced))
 
 
 COMPARE = {

@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,6 @@ class Deployer:
 
     def decided(self) -> list[tuple[Request, str | None]]:
         """Every question that was put to IAM for the deployer, with why it was denied."""
-        import urllib.request
-
         with urllib.request.urlopen(f"{self.console.sandbox.endpoint}/_sandbox/authorizations") as answer:
             found = json.load(answer)
         return [
@@ -228,10 +227,9 @@ def test_another_stack_is_out_of_reach(destroyed):
         assert set(allowed) <= {"Ec2Use"}, (request.action, allowed)
 
 
+@pytest.mark.all_statements
 @pytest.mark.parametrize("sid", sorted(set(STATEMENTS) - AFTER_A_FAILURE))
-def test_every_statement_by_a_run_of_its_own(request, deployer, sid):
-    if not request.config.getoption("--all-statements"):
-        pytest.skip("only with --all-statements")
+def test_every_statement_by_a_run_of_its_own(deployer, sid):
     deployer.console.sandbox.run("reset")
     deployer.hire()
     deployer.without(sid)
