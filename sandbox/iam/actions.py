@@ -50,7 +50,10 @@ TYPES = {
         "parametergroup": _elasticache("parametergroup", "CacheParameterGroupName"),
         "subnetgroup": _elasticache("subnetgroup", "CacheSubnetGroupName"),
         "snapshot": _elasticache("snapshot", "FinalSnapshotIdentifier", "SnapshotName"),
-        "usergroup": _elasticache("usergroup", "UserGroupIds", "UserGroupIdsToAdd"),
+        "user": _elasticache("user", "UserId", "UserIds", "UserIdsToAdd", "UserIdsToRemove"),
+        "usergroup": _elasticache(
+            "usergroup", "UserGroupId", "UserGroupIds", "UserGroupIdsToAdd", "UserGroupIdsToRemove"
+        ),
     },
     "elasticloadbalancing": {
         "loadbalancer": Type(
@@ -133,8 +136,13 @@ _ROWS = {
         ),
         "subnetgroup": "DescribeCacheSubnetGroups ModifyCacheSubnetGroup DeleteCacheSubnetGroup",
         "cluster": "DescribeCacheClusters",
-        "snapshot": "DescribeSnapshots",
-        "@ResourceName replicationgroup parametergroup subnetgroup": (
+        "snapshot": "DescribeSnapshots DeleteSnapshot",
+        "+user": "CreateUser",
+        "+usergroup user": "CreateUserGroup",
+        "usergroup user?": "ModifyUserGroup",
+        "usergroup": "DescribeUserGroups DeleteUserGroup",
+        "user": "DescribeUsers ModifyUser DeleteUser",
+        "@ResourceName replicationgroup parametergroup subnetgroup user usergroup": (
             "AddTagsToResource RemoveTagsFromResource ListTagsForResource"
         ),
     },
@@ -150,7 +158,7 @@ _ROWS = {
         "+log-group": "CreateLogGroup",
         "log-group": (
             "DeleteLogGroup PutRetentionPolicy DeleteRetentionPolicy AssociateKmsKey DisassociateKmsKey "
-            "FilterLogEvents DescribeLogStreams"
+            "PutLogGroupDeletionProtection FilterLogEvents DescribeLogStreams"
         ),
         "log-stream": "CreateLogStream PutLogEvents GetLogEvents",
         "@resourceArn log-group": "TagResource UntagResource ListTagsForResource",
@@ -175,7 +183,7 @@ _ROWS = {
         "key": "DescribeKey Encrypt Decrypt GenerateDataKey CreateGrant ScheduleKeyDeletion",
     },
     "cloudwatch": {
-        "~alarm": "PutMetricAlarm",
+        "~alarm": "PutMetricAlarm PutCompositeAlarm",
         "alarm": "DescribeAlarms DeleteAlarms",
         "~dashboard": "PutDashboard",
         "dashboard": "GetDashboard DeleteDashboards",
@@ -189,14 +197,15 @@ _ROWS = {
         "@ResourceARN scalable-target": "TagResource UntagResource ListTagsForResource",
     },
     "s3": {
+        "+bucket": "CreateBucket",
         "bucket": (
-            "CreateBucket DeleteBucket ListBucket ListBucketVersions GetBucketLocation GetBucketVersioning "
+            "TagResource DeleteBucket ListBucket ListBucketVersions GetBucketLocation GetBucketVersioning "
             "GetEncryptionConfiguration GetBucketPublicAccessBlock GetBucketTagging GetLifecycleConfiguration "
             "GetBucketPolicy GetBucketOwnershipControls PutBucketVersioning PutEncryptionConfiguration "
             "PutBucketPublicAccessBlock PutBucketTagging PutLifecycleConfiguration PutBucketPolicy "
             "PutBucketOwnershipControls DeleteBucketPolicy"
         ),
-        "object": "GetObject GetObjectVersion PutObject DeleteObject",
+        "object": "GetObject GetObjectVersion PutObject DeleteObject DeleteObjectVersion",
     },
     "sts": {
         "@RoleArn role": "AssumeRole",
@@ -243,6 +252,7 @@ TAGGING = {
     "iam": ("TagRole", ""),
     "application-autoscaling": ("TagResource", ""),
     "cloudwatch": ("TagResource", ""),
+    "s3": ("TagResource", ""),
 }
 """The action that a call which makes something with tags needs too, and the key that then says which call it is."""
 TAGS_ANOTHER = {"elasticloadbalancing:CreateListener": "listener"}
@@ -263,10 +273,13 @@ ON_BEHALF = {
         for operation in ("CreateSecret", "PutSecretValue", "UpdateSecret")
     },
     "secretsmanager:GetSecretValue": ("kms:Decrypt key?",),
+    "s3:PutObject": ("kms:GenerateDataKey key?", "kms:Decrypt key?"),
+    "s3:GetObject": ("kms:Decrypt key?",),
 }
 """What a service does on behalf of the caller, who must be allowed to do it. Application Auto Scaling User Guide,
 "Permissions required for API actions on target services and CloudWatch"; Secrets Manager User Guide, "Secret encryption
-and decryption"; ElastiCache User Guide, "At-Rest Encryption". `key?`: a key of the customer's."""
+and decryption"; S3 User Guide, "Using server-side encryption with AWS KMS keys"; ElastiCache User Guide, "At-Rest
+Encryption". `key?`: a key of the customer's."""
 
 SERVICE_LINKED_ROLES = {
     "ecs:CreateCluster": ("ecs.amazonaws.com", "AWSServiceRoleForECS"),
@@ -309,7 +322,7 @@ def action_of(call: Call) -> str:
     """The name of the action, without its service."""
     if call.service == "s3":
         name = S3_ACTIONS.get(call.operation, call.operation)
-        return "GetObjectVersion" if name == "GetObject" and "VersionId" in call.params else name
+        return f"{name}Version" if name in ("GetObject", "DeleteObject") and "VersionId" in call.params else name
     return call.operation
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import urllib.parse
+import xml.sax.saxutils
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/(?P<date>\d+)/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request,\s*"
     r"SignedHeaders=(?P<headers>[^,]+),\s*Signature=(?P<signature>[0-9a-f]+)"
 )
-PREFIXES = {"monitoring": "cloudwatch"}
+PREFIXES = {"monitoring": "cloudwatch", "tagging": "tag"}
 """Services whose actions begin with another word than the one that requests are signed for."""
 
 S3_OPERATIONS = {
@@ -69,7 +70,7 @@ def read_call(environ, body: bytes, service: str, region: str, operation: str) -
     """The call behind a WSGI request whose service, region and operation server.identify has found."""
     service = PREFIXES.get(service, service)
     if service == "s3":
-        return _s3(environ, region)
+        return _s3(environ, body, region)
     if environ.get("PATH_INFO", "").startswith("/service/"):
         params = _cbor(body)
     elif environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
@@ -129,12 +130,24 @@ def values(params: dict[str, Any], *names: str) -> list:
     return []
 
 
-def _s3(environ, region: str) -> Call:
+def _s3(environ, body: bytes, region: str) -> Call:
     bucket, _, key = environ.get("PATH_INFO", "").lstrip("/").partition("/")
     query = dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
     level = "object" if key else "bucket" if bucket else "service"
     method = environ["REQUEST_METHOD"]
     known = [name for name in ("", *query) if (method, level, name) in S3_OPERATIONS]
     operation = S3_OPERATIONS[method, level, known[-1]] if known else f"{method} {level}"
-    params = {"Bucket": bucket, "Key": key, "VersionId": query.get("versionId"), "Prefix": query.get("prefix")}
+    params: dict[str, Any] = {"Bucket": bucket, "Key": key, "VersionId": query.get("versionId"),
+                              "Prefix": query.get("prefix")}  # fmt: skip
+    if operation == "DeleteObjects":
+        params |= {"Key": _texts(body, "Key"), "VersionId": _texts(body, "VersionId")}
+    if operation in ("CreateBucket", "PutBucketTagging"):
+        pairs = zip(_texts(body, "Key"), _texts(body, "Value"), strict=False)
+        params["Tags"] = [{"Key": name, "Value": value} for name, value in pairs]
     return Call("s3", operation, region, {name: value for name, value in params.items() if value})
+
+
+def _texts(body: bytes, name: str) -> list[str]:
+    """The texts of all elements of that name in a document."""
+    found = re.findall(rf"<{name}>([^<]*)</{name}>", body.decode(errors="replace"))
+    return [xml.sax.saxutils.unescape(text) for text in found]

@@ -294,7 +294,7 @@ class Checks:
         if service == "cloudwatch":
             name = f"TargetTracking-{call.params.get('ResourceId', '*')}-*" if operation != "DescribeAlarms" else "*"
             return Call(service, operation, call.region, {"AlarmName": name})
-        key = call.params.get("KmsKeyId") or self._key_of_secret(call)
+        key = call.params.get("KmsKeyId") or self._key_of_secret(call) or self._key_of_bucket(call)
         return Call(service, operation, call.region, {"KeyId": key}) if key else None
 
     def _key_of_secret(self, call: Call) -> str | None:
@@ -308,6 +308,17 @@ class Checks:
             return None
         key = secret.get("KmsKeyId", "")
         return None if key.endswith("alias/aws/secretsmanager") else key or None
+
+    def _key_of_bucket(self, call: Call) -> str | None:
+        if call.service != "s3":
+            return None
+        try:
+            answer = self.sandbox.client("s3", call.region).get_bucket_encryption(Bucket=call.params["Bucket"])
+        except ClientError:
+            return None
+        rule = answer["ServerSideEncryptionConfiguration"]["Rules"][0]["ApplyServerSideEncryptionByDefault"]
+        key = rule.get("KMSMasterKeyID", "")
+        return None if key.endswith("alias/aws/s3") else key or None
 
     # ---- policies of resources ----
 

@@ -37,7 +37,7 @@ class Deployer:
         self.hire()
 
     def hire(self) -> None:
-        """Make the user, and what the stack is given: a KMS key and a certificate."""
+        """Make the user, and what the stack is given: a KMS key, a namespace and a certificate."""
         client = self.console.sandbox.client
         client("iam").create_user(UserName="deployer")
         for name, document in self.documents.items():
@@ -51,6 +51,7 @@ class Deployer:
         kms = client("kms")
         kms.create_alias(AliasName="alias/stack", TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
         self.key = kms.describe_key(KeyId="alias/stack")["KeyMetadata"]["Arn"]
+        client("servicediscovery").create_http_namespace(Name="stack")
         self.certificate = client("acm").request_certificate(DomainName="api.example.com")["CertificateArn"]
 
     def without(self, sid: str) -> None:
@@ -66,10 +67,24 @@ class Deployer:
                 PolicyArn=arn, PolicyDocument=json.dumps({**document, "Statement": left}), SetAsDefault=True
             )
 
-    def runs(self):
-        """(arguments of ansible-playbook) to create, change and destroy the stack."""
-        created = {"elasticache_kms_key_id": "alias/stack", "observability_kms_key_id": self.key}
-        changed = {
+    @property
+    def created(self) -> dict:
+        """Variables of the first run."""
+        return {
+            "elasticache_kms_key_id": "alias/stack",
+            "observability_kms_key_id": self.key,
+            "deployment_kms_key_id": self.key,
+            "ecs_cluster_service_connect_namespace": "stack",
+            "celery_services": [
+                {"name": f"celery-{queue}", "queues": [queue], "desired_count": 1}
+                for queue in ("langgraph", "embeddings")
+            ],
+        }
+
+    @property
+    def changed(self) -> dict:
+        """Variables of the second."""
+        return self.created | {
             "celery_cpu": 512,
             "celery_memory": 1024,
             "celery_max_count": 6,
@@ -77,10 +92,18 @@ class Deployer:
             "observability_log_retention_days": 14,
             "network_vpc_endpoints": ["s3", "logs"],
             "ecs_backend_certificate_arn": self.certificate,
+            "elasticache_user_name": "celery",
+            "elasticache_users": [
+                {"id": "stack-default", "name": "default", "access_string": "off -@all"},
+                {"id": "stack-celery", "name": "celery", "access_string": "on ~* &* +@all"},
+            ],
         }
-        yield ("site.yml", *DEV, "-e", json.dumps(created))
-        yield ("site.yml", *DEV, "-e", json.dumps(created | changed))
-        yield ("playbooks/destroy.yml", *DEV, "-e", "stack=nexus-learn")
+
+    def runs(self):
+        """(arguments of ansible-playbook) to create, change and destroy the stack."""
+        yield ("site.yml", *DEV, "-e", json.dumps(self.created))
+        yield ("site.yml", *DEV, "-e", json.dumps(self.changed))
+        yield ("playbooks/destroy.yml", *DEV, "-e", "stack=nexus-learn", "-e", "deployment_bucket_delete=true")
 
     def decided(self) -> list[tuple[Request, str | None]]:
         """Every question that was put to IAM for the deployer, with why it was denied."""
@@ -179,7 +202,8 @@ def test_create_and_change_pass(deployed):
 )
 def test_without_a_statement_a_change_fails_and_names_the_action(deployed, sid, arguments):
     deployed.without(sid)
-    missing(deployed.console.playbook("site.yml", *DEV, *arguments, succeeds=False), sid)
+    variables = ("-e", json.dumps(deployed.changed))
+    missing(deployed.console.playbook("site.yml", *DEV, *variables, *arguments, succeeds=False), sid)
     deployed.without("")
 
 
