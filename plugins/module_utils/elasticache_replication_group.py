@@ -1025,7 +1025,7 @@ def _impacts(params: Mapping, there: Mapping, wanted: Mapping) -> dict[str, tupl
     impacts["engine_version"] = impacts["engine"]
     impacts["user_group"] = (DISRUPTIVE, "clients have to log in as one of its users, and as nobody else")
     if not wanted.get("user_group"):
-        impacts["user_group"] = (DISRUPTIVE, "its users can log in no more")
+        impacts["user_group"] = (DISRUPTIVE, "from then on its users cannot log in")
     if nodes < there["num_nodes"]:
         impacts["num_nodes"] = (DISRUPTIVE, "clients of a replica that goes away have to connect again, at once")
     mode = wanted.get("transit_encryption_mode")
