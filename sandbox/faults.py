@@ -163,6 +163,7 @@ class Faults:
         self.calls = self.writes = 0
         self.holding = False
         self.seen: collections.Counter[str] = collections.Counter()
+        self.over_the_limit: collections.Counter[str] = collections.Counter()
         self.done: collections.Counter[str] = collections.Counter()
 
     def fate(self, operation: str) -> tuple[str, bool]:
@@ -180,6 +181,7 @@ class Faults:
 
     def _fate(self, operation: str, number: int) -> tuple[str, bool]:
         if self.buckets and not self.buckets.take(operation):
+            self.over_the_limit[operation] += 1
             return "throttle", False
         digest = hashlib.blake2b(f"{self.settings['seed']} {operation} {number}".encode(), digest_size=9).digest()
         draw, after = int.from_bytes(digest[:8]) / 2**64, bool(digest[8] & 1)
@@ -190,7 +192,14 @@ class Faults:
         return "", True
 
     def report(self) -> dict[str, Any]:
-        return {"settings": self.settings, "calls": self.calls, "writes": self.writes, "done": dict(self.done)}
+        return {
+            "settings": self.settings,
+            "calls": self.calls,
+            "writes": self.writes,
+            "done": dict(self.done),
+            "by_operation": dict(self.seen),
+            "over_the_limit": dict(self.over_the_limit),
+        }
 
 
 def throttling_code(service: str | None, protocol: str | None) -> str:
