@@ -1,57 +1,81 @@
-"""python -m bench: how long the daily commands take, each as a multiple of what it is compared with.
+"""python -m bench: what the daily commands cost, beside a playbook of stock modules and the least that is possible.
 
-Both sides of a ratio run right after each other on the same machine, so a slow or busy one moves both. It takes about
-three minutes and starts a sandbox of its own.
+Everything runs on a sandbox of its own, one after the other, so that a slow or busy machine moves all sides alike.
+CPU seconds stand beside seconds: they tell more on a machine that others use too.
+
+The *floor* is `ansible-playbook` with a play without tasks, plus bench/floor.py, which reads what there is with the
+fewest calls that could notice a drift. *stock* is bench/stock/site.yml. The one field is the concurrency of a worker.
 """
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-import psutil
+from . import sections
+from .run import REPOSITORY, run
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-IDLE_SECONDS = 30
-SERVICES = [
-    {"name": f"worker-{number}", "queues": ["embeddings"], "min_count": 0, "desired_count": 0} for number in range(10)
-]
+SECTIONS = {
+    "sandbox": sections.sandbox,
+    "speed": sections.speed,
+    "rollout": sections.rollout,
+    "limits": sections.limits,
+}
+WHOLE: dict[str, list] = {
+    "sections": [*SECTIONS],
+    "sizes": [1, 10, 50],
+    "latency": [0, 80],
+    "sides": ["us", "stock", "floor"],
+}
+QUICK: dict[str, list] = {"sections": ["speed"], "sizes": [1, 10], "latency": [0, 80], "sides": ["us", "floor"]}
 
 
 def main() -> None:
+    arguments = parse()
     with tempfile.TemporaryDirectory() as folder:
         env = {**os.environ, "SANDBOX_HOME": folder}
-        ready = seconds(env, sys.executable, "-m", "sandbox", "up", "--port", "0")
-        show("sandbox: ready", ready, "s")
+        ready = run(env, sys.executable, "-m", "sandbox", "up", "--port", "0", "--latency", "0s")
         try:
-            measure(sandbox_environment(env), Path(folder))
+            bench = sections.Bench(sandbox_environment(env), ready.seconds, arguments)
+            for name in arguments.sections:
+                SECTIONS[name](bench)
         finally:
-            seconds(env, sys.executable, "-m", "sandbox", "down")
+            run(env, sys.executable, "-m", "sandbox", "down")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(bench.results, indent=2) + "\n")
 
 
-def measure(env: dict[str, str], home: Path) -> None:
-    daemon = psutil.Process(int((home / "pid").read_text().split()[0]))
-    show("sandbox: memory, empty", daemon.memory_info().rss / 1e6, "MB")
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("--sections", type=names(WHOLE["sections"]), metavar=",".join(SECTIONS))
+    parser.add_argument("--sizes", type=numbers, metavar="1,10,50", help="how many queue services")
+    parser.add_argument("--latency", type=numbers, metavar="0,80", help="milliseconds added to each API call")
+    parser.add_argument("--sides", type=names(WHOLE["sides"]), metavar="us,stock,floor")
+    parser.add_argument("--runs", type=int, default=3, help="runs of which the median counts; stock has one (3)")
+    parser.add_argument("--all", action="store_true", help="with latency let stock do more than nothing, too")
+    parser.add_argument("--quick", action="store_true", help="1 and 10 services, without stock: about three minutes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    arguments = parser.parse_args()
+    for name, value in (QUICK if arguments.quick else WHOLE).items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
+    return arguments
 
-    site = ("ansible-playbook", "site.yml", "-i", "inventories/dev")
-    nothing = seconds(env, "ansible", "localhost", "-m", "ansible.builtin.ping")
-    show("ansible localhost -m ping", nothing, "s")
-    check, first, again = (seconds(env, *site, *more) for more in (["--check"], [], []))
-    compare("site.yml --check on an empty account", check, "of a ping", nothing)
-    compare("site.yml, first run", first, "of a ping", nothing)
-    compare("site.yml, nothing to do", again, "of a ping", nothing)
 
-    show("sandbox: memory, dev deployed", daemon.memory_info().rss / 1e6, "MB")
-    show(f"sandbox: idle CPU over {IDLE_SECONDS} s, dev deployed", idle(daemon), "% of a core")
+def names(known: list[str]):
+    def parsed(text: str) -> list[str]:
+        if set(text.split(",")) - set(known):
+            raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(known)}")
+        return text.split(",")
 
-    worker = (*site, "--tags", "ecs_celery_worker", "-e")
-    only_one, all_ten = (json.dumps({"celery_services": services}) for services in (SERVICES[:1], SERVICES))
-    seconds(env, *worker, all_ten)
-    one, ten = (seconds(env, *worker, services) for services in (only_one, all_ten))
-    compare("ten worker services, nothing to do", ten, "of one", one)
+    return parsed
+
+
+def numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
 
 
 def sandbox_environment(env: dict[str, str]) -> dict[str, str]:
@@ -60,29 +84,6 @@ def sandbox_environment(env: dict[str, str]) -> dict[str, str]:
         ["sh", "-c", script, sys.executable], env=env, cwd=REPOSITORY, check=True, capture_output=True, text=True
     ).stdout
     return dict(line.split("=", 1) for line in printed.split("\0") if line)
-
-
-def seconds(env: dict[str, str], *command: str) -> float:
-    started = time.monotonic()
-    done = subprocess.run(command, env=env, cwd=REPOSITORY, check=False, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    return time.monotonic() - started
-
-
-def idle(daemon: psutil.Process) -> float:
-    """Per cent of a core that the daemon uses, with the short-lived helpers that it starts (health checks)."""
-    before = daemon.cpu_times()
-    time.sleep(IDLE_SECONDS)
-    return 100 * (sum(daemon.cpu_times()[:4]) - sum(before[:4])) / IDLE_SECONDS
-
-
-def show(what: str, value: float, unit: str) -> None:
-    print(f"{what:<55} {value:8.2f} {unit}", flush=True)
-
-
-def compare(what: str, value: float, than: str, base: float) -> None:
-    print(f"{what:<55} {value / base:8.2f} {than} ({value:.1f} s)", flush=True)
 
 
 main()
