@@ -1023,7 +1023,7 @@ def _impacts(params: Mapping, there: Mapping, wanted: Mapping) -> dict[str, tupl
         "node_type": (DISRUPTIVE, f"the data moves to new nodes: connections break for some seconds{when}"),
     }
     impacts["engine_version"] = impacts["engine"]
-    impacts["user_group"] = (DISRUPTIVE, "clients have to log in as one of its users, and as nobody else")
+    impacts["user_group"] = (DISRUPTIVE, "from then on clients have to log in as one of its users")
     if not wanted.get("user_group"):
         impacts["user_group"] = (DISRUPTIVE, "from then on its users cannot log in")
     if nodes < there["num_nodes"]:
