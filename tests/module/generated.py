@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.nexus_learn.aws.plugins.module_utils import doors
+from foretold import same
 from hypothesis import HealthCheck, Phase, settings
 
 # How many pairs of a module `make test` tries; NEXUS_PAIRS=300 for a long run.
@@ -100,17 +101,6 @@ def drifts(
     assert same(foretold, done)
     assert module(name, arguments, check=True)["changes"] == []
     assert snapshot() == before
-
-
-def same(foretold: Any, done: Any) -> bool:
-    """Whether a run's result is what check mode said, ids that only AWS can choose aside."""
-    if isinstance(foretold, Mapping) and isinstance(done, Mapping):
-        return set(foretold) == set(done) and all(same(foretold[key], done[key]) for key in foretold)
-    if isinstance(foretold, list) and isinstance(done, list):
-        return len(foretold) == len(done) and all(map(same, foretold, done))
-    if isinstance(foretold, str) and "(known after apply: " in foretold:
-        return isinstance(done, str)
-    return foretold == done
 
 
 def pair(module: Callable[..., dict], calls: Any, name: str, before: Mapping, after: Mapping) -> str:
