@@ -30,6 +30,8 @@ _RETRIES = {"mode": "adaptive", "max_attempts": 10}
 # Seconds without a byte of an answer. AWS's control planes answer within a few; one that takes longer costs no more
 # than another read, or another look at what there is (``WriteUnanswered``).
 _READ_TIMEOUT = 10
+# Calls that are made at once. The adaptive retries slow them down where AWS's rate limits ask for it.
+_THREADS = 32
 _UNKNOWN_CREDENTIALS = (
     "UnrecognizedClientException",
     "InvalidClientTokenId",
@@ -115,7 +117,7 @@ class Aws:
         # a pool as large as the number of threads: botocore warns and drops connections otherwise
         self._config = botocore.config.Config(
             retries=_RETRIES,
-            max_pool_connections=20,
+            max_pool_connections=_THREADS,
             connect_timeout=10,
             read_timeout=_READ_TIMEOUT,
             # tells this collection's calls from others in CloudTrail
@@ -208,7 +210,7 @@ def together(*calls: Callable[[], Any]) -> list:
     """Make the calls concurrently; return their results in order; raise the first error."""
     if len(calls) < 2:
         return [call() for call in calls]
-    with ThreadPoolExecutor(max_workers=min(10, len(calls))) as pool:
+    with ThreadPoolExecutor(max_workers=min(_THREADS, len(calls))) as pool:
         return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
