@@ -31,8 +31,21 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     user_tags,
 )
 
+# What a role has that is given nothing else, and what AWS takes
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html
-DEFAULT_PATH = "/"
+DEFAULTS: dict[str, Any] = {
+    "description": "",
+    "path": "/",
+    "permissions_boundary": "",
+    "max_session_duration": 3600,
+    "managed_policies": [],
+    "policies": {},
+    "tags": {},
+}
+_SESSION_SECONDS = (3600, 43200)
+_NAME_LENGTH = 64
+# Each costs calls of its own: looked up only where they are given, or about to be deleted.
+_EXTRA = ("managed_policies", "policies")
 
 
 def resource(name: str) -> str:
@@ -40,14 +53,31 @@ def resource(name: str) -> str:
 
 
 def describe(aws: Aws, params: Mapping) -> dict[str, dict]:
-    """Roles by name, each with the fields of the module's option ``roles`` and ``tags``."""
-    names = [role["name"] for role in params["roles"]]
-    found = together(*(lambda name=name: _describe_one(aws, name) for name in names))
-    return {name: role for name, role in zip(names, found, strict=True) if role is not None}
+    """Roles by name, each with the fields of the module's option ``roles`` and ``tags``.
+
+    Of ``managed_policies`` and ``policies`` those that are given. For state absent both, and the ``instance_profiles``
+    that a role is in.
+    """
+    absent = params["state"] == "absent"
+    found = together(
+        *(
+            lambda role=role: _describe_one(aws, role["name"], _EXTRA if absent else _given(role), absent)
+            for role in params["roles"]
+        )
+    )
+    return {role["name"]: there for role, there in zip(params["roles"], found, strict=True) if there is not None}
 
 
-def _describe_one(aws: Aws, name: str) -> dict | None:
+def _given(role: Mapping) -> list[str]:
+    return [field for field in _EXTRA if role[field] is not None]
+
+
+def _describe_one(aws: Aws, name: str, extra: Sequence[str], absent: bool) -> dict | None:
     iam = aws.client("iam")
+
+    def attached() -> list[str]:
+        policies = aws.pages("iam", "list_attached_role_policies", "AttachedPolicies", RoleName=name)
+        return sorted(policy["PolicyArn"] for policy in policies)
 
     def policy(policy_name: str) -> dict:
         return iam.get_role_policy(RoleName=name, PolicyName=policy_name)["PolicyDocument"]
@@ -57,23 +87,28 @@ def _describe_one(aws: Aws, name: str) -> dict | None:
         documents = together(*(lambda policy_name=policy_name: policy(policy_name) for policy_name in names))
         return dict(zip(names, documents, strict=True))
 
+    def profiles() -> list[str]:
+        found = aws.pages("iam", "list_instance_profiles_for_role", "InstanceProfiles", RoleName=name)
+        return sorted(profile["InstanceProfileName"] for profile in found)
+
+    reads = {"managed_policies": attached, "policies": inline, "instance_profiles": profiles}
+    fields = [*extra, *(["instance_profiles"] if absent else [])]
     try:
-        role, attached, policies = together(
+        role, *values = together(
             lambda: iam.get_role(RoleName=name)["Role"],
-            lambda: aws.pages("iam", "list_attached_role_policies", "AttachedPolicies", RoleName=name),
-            inline,
+            *(reads[field] for field in fields),
         )
     except iam.exceptions.NoSuchEntityException:
         return None
     return {
+        "arn": role["Arn"],
         "description": role.get("Description", ""),
         "path": role["Path"],
         "assume_role_policy": role["AssumeRolePolicyDocument"],
-        "managed_policies": sorted(policy["PolicyArn"] for policy in attached),
-        "policies": policies,
         "permissions_boundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
         "max_session_duration": role["MaxSessionDuration"],
         "tags": user_tags({tag["Key"]: tag["Value"] for tag in role.get("Tags", [])}),
+        **dict(zip(fields, values, strict=True)),
     }
 
 
@@ -104,17 +139,35 @@ def desired(params: Mapping, role: Mapping, current: Mapping) -> dict[str, Any]:
     return fields
 
 
+def _refuse_impossible(roles: Sequence[Mapping]) -> None:
+    """What AWS would refuse when other roles of the list are made already."""
+    names = [role["name"] for role in roles]
+    for role in roles:
+        name, path, seconds = role["name"], role["path"], role["max_session_duration"]
+        least, most = _SESSION_SECONDS
+        if len(name) > _NAME_LENGTH:
+            raise Refused(
+                f"{resource(name)} has a name of {len(name)} characters; AWS allows {_NAME_LENGTH}. "
+                "Shorten name_prefix."
+            )
+        if names.count(name) > 1:
+            raise Refused(f"roles name {name} twice: one entry per role.")
+        if path is not None and not (path.startswith("/") and path.endswith("/")):
+            raise Refused(f"{resource(name)} has the path {path}: a path begins and ends with /.")
+        if seconds is not None and not least <= seconds <= most:
+            raise Refused(
+                f"{resource(name)} has a max_session_duration of {seconds} seconds; AWS allows {least} to {most}."
+            )
+
+
 def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
+    if params["state"] == "absent":
+        return _plan_absent(params, current)
+    _refuse_impossible(params["roles"])
     changes: list[Change] = []
     for role in params["roles"]:
         name = role["name"]
         there = current.get(name)
-        if params["state"] == "absent":
-            if there is not None and is_foreign(there["tags"], params["tags"]):
-                changes.append(leave_foreign(resource(name), there["tags"]))
-            elif there is not None:
-                changes.append(delete(resource(name), there, note="what runs with this role loses its permissions"))
-            continue
         if there is not None:
             refuse_foreign(resource(name), there["tags"], params)
         wanted = desired(params, role, there or {})
@@ -134,6 +187,23 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     return changes
 
 
+def _plan_absent(params: Mapping, current: Mapping) -> list[Change]:
+    changes = []
+    for name, there in current.items():
+        if is_foreign(there["tags"], params["tags"]):
+            changes.append(leave_foreign(resource(name), there["tags"]))
+            continue
+        if there["instance_profiles"]:
+            # before the first policy is gone: AWS would refuse only the last step
+            raise Refused(
+                f"{resource(name)} is used by the instance profile {there['instance_profiles'][0]}, which this module "
+                "does not manage. Nothing was deleted. Take the role out of it "
+                "(aws iam remove-role-from-instance-profile) and run again."
+            )
+        changes.append(delete(resource(name), there, note="what runs with this role loses its permissions"))
+    return changes
+
+
 def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change], say: Say) -> None:
     planned = by_resource(changes)
 
@@ -147,11 +217,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
         if not there:
             _create(aws, name, wanted)
             _wait_readable(aws, name, params["wait_timeout"], say)
-            there = {
-                "managed_policies": [],
-                "policies": {},
-                **{key: value for key, value in wanted.items() if key not in ("managed_policies", "policies")},
-            }
+            there = {**wanted, **{field: DEFAULTS[field] for field in _EXTRA}}
         _update(aws, name, there, wanted)
 
     together(*(lambda role=role: one(role) for role in params["roles"] if resource(role["name"]) in planned))
@@ -164,7 +230,7 @@ def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
 def _create(aws: Aws, name: str, wanted: Mapping) -> None:
     arguments: dict[str, Any] = {
         "RoleName": name,
-        "Path": wanted.get("path", DEFAULT_PATH),
+        "Path": wanted.get("path", DEFAULTS["path"]),
         "AssumeRolePolicyDocument": json.dumps(wanted["assume_role_policy"]),
         # A role is never there without its tags: nobody would know afterwards whose it is.
         "Tags": _tag_list(wanted.get("tags", {})),
@@ -213,19 +279,19 @@ def _update(aws: Aws, name: str, there: Mapping, wanted: Mapping) -> None:
             iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=wanted["permissions_boundary"])
         else:
             iam.delete_role_permissions_boundary(RoleName=name)
-    # What is to be allowed comes before what is no longer: a role that works is never without its permissions.
-    if differs("policies"):
-        for policy, document in wanted["policies"].items():
-            if document != there["policies"].get(policy):
-                iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
-        for policy in there["policies"].keys() - wanted["policies"].keys():
-            iam.delete_role_policy(RoleName=name, PolicyName=policy)
-    if differs("managed_policies"):
-        before, after = set(there["managed_policies"]), set(wanted["managed_policies"])
-        for arn in sorted(after - before):
-            iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-        for arn in sorted(before - after):
-            iam.detach_role_policy(RoleName=name, PolicyArn=arn)
+    # What is to be allowed comes before what is no longer, whichever way it is allowed: a role that works is never
+    # without its permissions.
+    before = {field: there.get(field, DEFAULTS[field]) for field in _EXTRA}
+    after = {field: wanted.get(field, before[field]) for field in _EXTRA}
+    for policy, document in after["policies"].items():
+        if document != before["policies"].get(policy):
+            iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
+    for arn in sorted(set(after["managed_policies"]) - set(before["managed_policies"])):
+        iam.attach_role_policy(RoleName=name, PolicyArn=arn)
+    for policy in sorted(set(before["policies"]) - set(after["policies"])):
+        iam.delete_role_policy(RoleName=name, PolicyName=policy)
+    for arn in sorted(set(before["managed_policies"]) - set(after["managed_policies"])):
+        iam.detach_role_policy(RoleName=name, PolicyArn=arn)
     if differs("tags"):
         gone = sorted(there["tags"].keys() - wanted["tags"].keys())
         if gone:
@@ -237,14 +303,6 @@ def _update(aws: Aws, name: str, there: Mapping, wanted: Mapping) -> None:
 
 def _delete(aws: Aws, name: str, there: Mapping) -> None:
     iam = aws.client("iam")
-    profiles = aws.pages("iam", "list_instance_profiles_for_role", "InstanceProfiles", RoleName=name)
-    if profiles:
-        # asked before the first policy is gone: AWS would refuse only the last step
-        raise Refused(
-            f"{resource(name)} is used by the instance profile {profiles[0]['InstanceProfileName']}, which this module "
-            "does not manage. Nothing was deleted. Take the role out of it "
-            "(aws iam remove-role-from-instance-profile) and run again."
-        )
     for arn in there["managed_policies"]:
         iam.detach_role_policy(RoleName=name, PolicyArn=arn)
     for policy in there["policies"]:
@@ -258,10 +316,12 @@ def wait(aws: Aws, params: Mapping, say: Say) -> None:
 
 def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
     def one(role: Mapping) -> dict[str, Any]:
-        there = current.get(role["name"], {"path": DEFAULT_PATH})
+        new = {field: value for field, value in DEFAULTS.items() if field not in _EXTRA or role[field] is not None}
+        there = current.get(role["name"], new)
         fields = predicted(there, desired(params, role, there))
         # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns
-        return {"arn": aws.arn("iam", f"role{fields['path']}{role['name']}", region=False), **fields}
+        arn = there.get("arn") or aws.arn("iam", f"role{fields['path']}{role['name']}", region=False)
+        return {**fields, "arn": arn}
 
     return {"roles": {role["name"]: one(role) for role in params["roles"]}}
 

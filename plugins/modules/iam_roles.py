@@ -19,14 +19,14 @@ options:
     required: true
     suboptions:
       name:
-        description: Name of the role.
+        description: Name of the role, 64 characters at most.
         type: str
         required: true
       description:
         description: Description of the role.
         type: str
       path:
-        description: Path of the role; V(/) when left out. AWS cannot change it afterwards.
+        description: Path of the role, from V(/) to V(/); V(/) when left out. AWS cannot change it afterwards.
         type: str
       assume_role_policy:
         description: The trust policy, who may use the role. Required for a role that does not exist yet.
@@ -50,7 +50,9 @@ options:
     description: Tags of every role of the list, enforced whole. Left out, tags are not touched.
     type: dict
   state:
-    description: Whether the roles shall be there. V(absent) removes their policies, too.
+    description:
+      - Whether the roles shall be there. V(absent) removes their policies, too, and is refused while a role is in an
+        instance profile.
     type: str
     choices: [present, absent]
     default: present
@@ -86,7 +88,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 roles:
-  description: The roles by name, as they are (in check mode, as they would be).
+  description:
+    - The roles by name, as they are (in check mode, as they would be). V(managed_policies) and V(policies) are looked
+      up and returned where they are given.
   returned: success
   type: dict
   sample: {nexus-learn-celery-worker-execution: {arn: "arn:aws:iam::123456789012:role/...", path: /, policies: {}}}

@@ -66,62 +66,6 @@ def test_arns_are_predicted(module, calls):
     assert calls.writes == []
 
 
-DRIFTS = {
-    "description": lambda iam, managed: iam.update_role(
-        RoleName="t-drift", Description="other", MaxSessionDuration=7200
-    ),
-    "max_session_duration": lambda iam, managed: iam.update_role(
-        RoleName="t-drift", Description="as wanted", MaxSessionDuration=3600
-    ),
-    "assume_role_policy.Statement": lambda iam, managed: iam.update_assume_role_policy(
-        RoleName="t-drift", PolicyDocument=json.dumps(TRUST).replace("ecs-tasks", "ec2")
-    ),
-    "managed_policies": lambda iam, managed: iam.attach_role_policy(RoleName="t-drift", PolicyArn=managed[1]),
-    "policies.logs.Statement": lambda iam, managed: iam.put_role_policy(
-        RoleName="t-drift", PolicyName="logs", PolicyDocument=json.dumps(READ)
-    ),
-    "policies.by.hand": lambda iam, managed: iam.put_role_policy(
-        RoleName="t-drift", PolicyName="by.hand", PolicyDocument=json.dumps(READ)
-    ),
-    "permissions_boundary": lambda iam, managed: iam.put_role_permissions_boundary(
-        RoleName="t-drift", PermissionsBoundary=managed[1]
-    ),
-    "tags.ManagedBy": lambda iam, managed: iam.tag_role(RoleName="t-drift", Tags=[{"Key": "ManagedBy", "Value": "me"}]),
-    "tags.extra": lambda iam, managed: iam.tag_role(RoleName="t-drift", Tags=[{"Key": "extra", "Value": "1"}]),
-}
-
-
-def snapshot(iam, name):
-    role = iam.get_role(RoleName=name)["Role"]
-    role.pop("RoleLastUsed", None)
-    role["Tags"] = sorted(role["Tags"], key=lambda tag: tag["Key"])
-    return (
-        role,
-        sorted(policy["PolicyArn"] for policy in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]),
-        {
-            policy: iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
-            for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]
-        },
-    )
-
-
-@pytest.mark.parametrize("path", DRIFTS)
-def test_drift_is_seen_and_mended(path, quartet, module, iam, managed):
-    args = role_args(
-        "t-drift",
-        description="as wanted",
-        max_session_duration=7200,
-        managed_policies=[managed[0]],
-        permissions_boundary=managed[0],
-    )
-    module("iam_roles", args)
-    before = snapshot(iam, "t-drift")
-    DRIFTS[path](iam, managed)
-    assert snapshot(iam, "t-drift") != before
-    assert [change["path"] for change in quartet("iam_roles", args)["changes"]] == [path]
-    assert snapshot(iam, "t-drift") == before
-
-
 def test_missing_policies_come_back(quartet, iam, managed):
     args = role_args("t-missing", managed_policies=managed)
     quartet("iam_roles", args)
@@ -209,8 +153,9 @@ def test_a_role_in_an_instance_profile_is_not_torn_out_of_it(module, iam):
     module("iam_roles", role_args("t-profile"))
     iam.create_instance_profile(InstanceProfileName="t-profile")
     iam.add_role_to_instance_profile(InstanceProfileName="t-profile", RoleName="t-profile")
-    result = module("iam_roles", role_args("t-profile", state="absent"), expect_failure=True)
-    assert "instance profile t-profile" in result["msg"]
+    for check in (True, False):
+        result = module("iam_roles", role_args("t-profile", state="absent"), check=check, expect_failure=True)
+        assert "instance profile t-profile" in result["msg"]
     assert iam.list_role_policies(RoleName="t-profile")["PolicyNames"] == ["logs"], "nothing was deleted"
 
 
@@ -219,3 +164,64 @@ def test_absent_leaves_somebody_elses_role_alone(left_alone, module, iam):
     (warning,) = left_alone("iam_roles", {"roles": [{"name": "t-theirs"}], "tags": TAGS})
     assert warning.startswith("IAM role t-theirs is left alone")
     assert iam.list_role_policies(RoleName="t-theirs")["PolicyNames"] == ["logs"]
+
+
+def test_adopt_takes_over_exactly_what_differs(module, left_alone, iam, managed, calls):
+    theirs = [{"Key": "Project", "Value": "other"}]
+    iam.create_role(
+        RoleName="t-adopt", AssumeRolePolicyDocument=json.dumps(TRUST), Tags=theirs, MaxSessionDuration=7200
+    )
+    iam.attach_role_policy(RoleName="t-adopt", PolicyArn=managed[0])
+    made = iam.get_role(RoleName="t-adopt")["Role"]
+    wanted = role_args("t-adopt", max_session_duration=3600)
+    calls.clear()
+    assert "adopt" in module("iam_roles", wanted, expect_failure=True)["msg"]
+    assert calls.writes == []
+    adopting = {**wanted, "adopt": ["IAM role t-adopt"]}
+    assert len(left_alone("iam_roles", adopting)) == 1
+    foretold = module("iam_roles", adopting, check=True)["changes"]
+    assert {(change["action"], change["path"]) for change in foretold} == {
+        ("update", path) for path in ("max_session_duration", "policies.logs.Version", "policies.logs.Statement")
+    } | {("update", f"tags.{key}") for key in TAGS}
+    assert module("iam_roles", adopting)["changes"] == foretold
+    assert module("iam_roles", wanted, check=True)["changes"] == []
+    assert iam.get_role(RoleName="t-adopt")["Role"]["RoleId"] == made["RoleId"], "nothing was replaced"
+    assert iam.list_attached_role_policies(RoleName="t-adopt")["AttachedPolicies"], "what is not asked for stays"
+
+
+def test_what_aws_would_refuse_is_refused_before_the_first_role_is_made(module, iam, calls):
+    for wrong, said in (
+        ({"name": "t" * 65}, "Shorten name_prefix"),
+        ({"name": "t-wrong-a"}, "twice"),
+        ({"name": "t-wrong-b", "path": "/nexus"}, "begins and ends with /"),
+        ({"name": "t-wrong-b", "max_session_duration": 1800}, "3600 to 43200"),
+    ):
+        args = role_args("t-wrong-a")
+        args["roles"].append({"assume_role_policy": TRUST, **wrong})
+        for check in (True, False):
+            assert said in module("iam_roles", args, check=check, expect_failure=True)["msg"]
+    assert calls.writes == []
+
+
+def test_a_permission_that_moves_from_one_policy_to_another_is_never_missing(module, managed, calls):
+    module("iam_roles", role_args("t-move", managed_policies=[managed[0]]))
+    for fields in (
+        {"policies": {}, "managed_policies": [managed[1]]},
+        {"policies": {"logs": LOGS}, "managed_policies": []},
+    ):
+        calls.clear()
+        module("iam_roles", role_args("t-move", **fields))
+        operations = [operation for _, operation in calls.writes]
+        gives = [one.startswith(("Put", "Attach")) for one in operations]
+        assert gives == sorted(gives, reverse=True), operations
+
+
+def test_what_is_not_asked_for_is_not_looked_up(module, calls):
+    module("iam_roles", role_args("t-few"))
+    calls.clear()
+    found = module("iam_roles", {"roles": [{"name": "t-few"}], "tags": TAGS})
+    assert calls.count(("iam", "GetRole")) == len(calls) == 1
+    assert "policies" not in found["roles"]["t-few"]
+    calls.clear()
+    module("iam_roles", role_args("t-few"))
+    assert sorted(operation for _, operation in calls) == ["GetRole", "GetRolePolicy", "ListRolePolicies"]
