@@ -30,6 +30,8 @@ def install(sandbox: Sandbox) -> None:
     s3_conditional_writes()
     s3_bucket_tags()
     s3_bucket_policy_conditions()
+    s3_lifecycle_rules()
+    s3_kms_key()
 
 
 def replaces(owner: type, name: str):
@@ -282,9 +284,12 @@ def s3_conditional_writes() -> None:
 
 
 def s3_bucket_tags() -> None:
-    """CreateBucket sets the tags of CreateBucketConfiguration; a bucket that is there already keeps its own."""
+    """CreateBucket sets the tags of CreateBucketConfiguration; a bucket that is there already keeps its own.
+
+    A value may be empty.
+    """
     import xmltodict
-    from moto.s3.models import s3_backends
+    from moto.s3.models import S3Backend, s3_backends
     from moto.s3.responses import S3Response
 
     @replaces(S3Response, "_bucket_response_put")
@@ -297,6 +302,10 @@ def s3_bucket_tags() -> None:
             if tags:
                 self.backend.put_bucket_tagging(bucket_name, {tag["Key"]: tag["Value"] for tag in tags})
         return answer
+
+    @replaces(S3Backend, "put_bucket_tagging")
+    def put_bucket_tagging(original, self, bucket_name, tags):
+        return original(self, bucket_name, {key: value or "" for key, value in tags.items()})
 
 
 def s3_bucket_policy_conditions() -> None:
@@ -315,3 +324,86 @@ def s3_bucket_policy_conditions() -> None:
         statements = document["Statement"] if isinstance(document["Statement"], list) else [document["Statement"]]
         document["Statement"] = [statement for statement in statements if not statement.get("Condition")]
         return IAMPolicy(json.dumps(document)).is_action_permitted(action, resource)
+
+
+def s3_lifecycle_rules() -> None:
+    """A lifecycle rule is kept with all of its fields, and one that S3 refuses is refused."""
+    from moto.core.responses import ActionResult
+    from moto.s3.exceptions import NoSuchLifecycleConfiguration, S3ClientError
+    from moto.s3.models import FakeBucket
+    from moto.s3.responses import S3Response
+
+    plural = {"Transition": "Transitions", "NoncurrentVersionTransition": "NoncurrentVersionTransitions"}
+
+    def listed(value) -> list:
+        return value if isinstance(value, list) else [value] if value else []
+
+    def invalid(message: str) -> S3ClientError:
+        return S3ClientError("InvalidArgument", message)
+
+    def validate(rules: list[dict]) -> None:
+        ids = [rule.get("ID") for rule in rules]
+        if len(set(ids)) < len(ids):
+            raise invalid("Rule ID must be unique. Found same ID for more than one rule")
+        for rule in rules:
+            if not rule.keys() - {"ID", "Prefix", "Filter", "Status"}:
+                raise S3ClientError("InvalidRequest", "At least one action needs to be specified in a rule")
+            for kind in plural:
+                ends, days = ("Expiration", "Days") if kind == "Transition" else (
+                    "NoncurrentVersionExpiration", "NoncurrentDays"
+                )  # fmt: skip
+                end = (rule.get(ends) or {}).get(days)
+                if end is not None and int(end) < 1:
+                    raise invalid(f"'{days}' for {ends} action must be a positive integer")
+                for move in listed(rule.get(kind)):
+                    if move["StorageClass"] in ("STANDARD_IA", "ONEZONE_IA") and int(move.get(days) or 30) < 30:
+                        at_least = f"greater than or equal to 30 for storageClass '{move['StorageClass']}'"
+                        raise invalid(f"'{days}' in {kind} action must be {at_least}")
+                    if end is not None and int(end) <= int(move.get(days) or 0):
+                        raise invalid(
+                            f"'{days}' in the {ends} action must be greater than '{days}' in the {kind} action"
+                        )
+
+    @replaces(FakeBucket, "set_lifecycle")
+    def set_lifecycle(original, self, rules):
+        validate(rules)
+        kept = json.loads(json.dumps(rules))
+        original(self, rules)
+        self.rules_as_given = kept
+
+    @replaces(S3Response, "get_bucket_lifecycle")
+    def get_bucket_lifecycle(original, self):
+        bucket = self.backend.get_bucket(self.bucket_name)
+        self.data["Action"] = "GetBucketLifecycleConfiguration"
+        if not bucket.rules:
+            raise NoSuchLifecycleConfiguration(bucket_name=self.bucket_name)
+        rules = []
+        for given in bucket.rules_as_given:
+            rule = {plural.get(key, key): value for key, value in given.items()}
+            rule |= {key: listed(rule[key]) for key in plural.values() if key in rule}
+            if "Filter" in rule:
+                rule["Filter"] = where = dict(rule["Filter"] or {})
+                if "And" in where:
+                    where["And"] = both = dict(where["And"])
+                    both |= {"Tags": listed(both.pop("Tag"))} if "Tag" in both else {}
+                    both |= {"Prefix": both["Prefix"] or ""} if "Prefix" in both else {}
+                where |= {"Prefix": where["Prefix"] or ""} if "Prefix" in where else {}
+            rules.append(rule)
+        answer = {"Rules": rules, "TransitionDefaultMinimumObjectSize": "all_storage_classes_128K"}
+        return self.serialized(ActionResult(answer))
+
+
+def s3_kms_key() -> None:
+    """A KMS key goes only with SSE-KMS."""
+    from moto.s3.exceptions import S3ClientError
+    from moto.s3.models import S3Backend
+
+    @replaces(S3Backend, "put_bucket_encryption")
+    def put_bucket_encryption(original, self, bucket_name, encryption):
+        rule = encryption["Rule"]
+        default = rule["ApplyServerSideEncryptionByDefault"]
+        if default.get("KMSMasterKeyID") and default["SSEAlgorithm"] == "AES256":
+            raise S3ClientError(
+                "InvalidArgument", "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms"
+            )
+        return original(self, bucket_name, encryption)

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One S3 bucket: versioning, encryption, public access, ownership, policy, lifecycle, tags.
+"""One S3 bucket: versioning, encryption, public access, ownership, policy, lifecycle, access logging, tags.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
 """
@@ -7,9 +7,10 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Sto
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.policy import compare_policies
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     GATHERED,
@@ -51,8 +52,26 @@ LIFECYCLE = {
     "expiration_days": ("Expiration", "Days"),
     "expired_object_delete_marker": ("Expiration", "ExpiredObjectDeleteMarker"),
     "noncurrent_version_expiration_days": ("NoncurrentVersionExpiration", "NoncurrentDays"),
+    "newer_noncurrent_versions": ("NoncurrentVersionExpiration", "NewerNoncurrentVersions"),
     "abort_incomplete_multipart_upload_days": ("AbortIncompleteMultipartUpload", "DaysAfterInitiation"),
 }
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRuleFilter.html
+FILTER = {"object_size_greater_than": "ObjectSizeGreaterThan", "object_size_less_than": "ObjectSizeLessThan"}
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_Transition.html, API_NoncurrentVersionTransition.html
+TRANSITIONS = {
+    "transitions": ("Transitions", {"days": "Days", "storage_class": "StorageClass"}),
+    "noncurrent_version_transitions": (
+        "NoncurrentVersionTransitions",
+        {
+            "days": "NoncurrentDays",
+            "storage_class": "StorageClass",
+            "newer_noncurrent_versions": "NewerNoncurrentVersions",
+        },
+    ),
+}
+# Storage classes that take an object only when it is so many days old
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-transition-general-considerations.html
+_LEAST_DAYS = {"STANDARD_IA": 30, "ONEZONE_IA": 30}
 
 
 def resource(name: str) -> str:
@@ -64,14 +83,29 @@ def _bucket(aws: Aws, params: Mapping) -> dict[str, str]:
     return {"Bucket": aws.fill(params["name"]), "ExpectedBucketOwner": aws.account_id}
 
 
+# option -> the call that reads it
+_READS = {
+    "versioning": "get_bucket_versioning",
+    "encryption": "get_bucket_encryption",
+    "public_access_block": "get_public_access_block",
+    "object_ownership": "get_bucket_ownership_controls",
+    "policy": "get_bucket_policy",
+    "lifecycle_rules": "get_bucket_lifecycle_configuration",
+    "logging": "get_bucket_logging",
+}
+
+
 def describe(aws: Aws, params: Mapping) -> dict[str, Any] | None:
-    """``{name, arn, versioning, encryption, public_access_block, ...}`` or None."""
+    """``{name, arn, tags, ...}`` with those options that are given (for state gathered with all of them), or None.
+
+    For state absent there is ``empty`` instead, unless that does not matter.
+    """
     s3, bucket = aws.client("s3"), _bucket(aws, params)
 
-    def read(operation: str) -> Callable[[], dict[str, Any] | None]:
+    def read(operation: str, **more: Any) -> Callable[[], dict[str, Any] | None]:
         def call() -> dict[str, Any] | None:
             try:
-                return getattr(s3, operation)(**bucket)
+                return getattr(s3, operation)(**bucket, **more)
             except s3.exceptions.ClientError as error:
                 if error_code(error) == "NoSuchBucket":
                     return None
@@ -81,41 +115,55 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any] | None:
 
         return call
 
-    answers = together(
-        read("get_bucket_versioning"),
-        read("get_bucket_encryption"),
-        read("get_public_access_block"),
-        read("get_bucket_ownership_controls"),
-        read("get_bucket_policy"),
-        read("get_bucket_lifecycle_configuration"),
-        read("get_bucket_tagging"),
-    )
+    asked = {"tags": read("get_bucket_tagging")}
+    if params["state"] == "absent":
+        asked |= {} if params["force"] else {"empty": read("list_object_versions", MaxKeys=1)}
+    else:
+        given = [option for option in _READS if params["state"] == GATHERED or params[option] is not None]
+        asked |= {option: read(_READS[option]) for option in given}
+    answers = together(*asked.values())
     if any(answer is None for answer in answers):
         return None
-    versioning, encryption, public, ownership, policy, lifecycle, tags = answers
-    rule = (encryption.get("ServerSideEncryptionConfiguration", {}).get("Rules") or [{}])[0]
+    fields = {option: _NORMAL[option](answer) for option, answer in zip(asked, answers, strict=True)}
+    return {"name": bucket["Bucket"], "arn": arn(aws, params), **fields}
+
+
+def _encryption(answer: Mapping) -> dict[str, Any]:
+    rule = (answer.get("ServerSideEncryptionConfiguration", {}).get("Rules") or [{}])[0]
     default = rule.get("ApplyServerSideEncryptionByDefault", {})
-    blocked = public.get("PublicAccessBlockConfiguration", {})
     return {
-        "name": bucket["Bucket"],
-        "arn": arn(aws, params),
-        # a bucket that never had it is not "Suspended", and differs in nothing else
-        "versioning": versioning.get("Status") == "Enabled",
-        "encryption": {
-            "sse_algorithm": default.get("SSEAlgorithm", DEFAULT_ENCRYPTION["sse_algorithm"]),
-            "kms_key_id": default.get("KMSMasterKeyID"),
-            "bucket_key_enabled": bool(rule.get("BucketKeyEnabled", False)),
-        },
-        "public_access_block": {option: bool(blocked.get(name, False)) for option, name in PUBLIC_ACCESS.items()},
-        # before April 2023 a new bucket had ACLs
-        "object_ownership": next(
-            (item["ObjectOwnership"] for item in ownership.get("OwnershipControls", {}).get("Rules", [])),
-            "ObjectWriter",
-        ),
-        "policy": normal_policy(json.loads(policy["Policy"])) if policy.get("Policy") else None,
-        "lifecycle_rules": {rule["ID"]: _rule(rule) for rule in lifecycle.get("Rules", [])},
-        "tags": user_tags({tag["Key"]: tag["Value"] for tag in tags.get("TagSet", [])}),
+        "sse_algorithm": default.get("SSEAlgorithm", DEFAULT_ENCRYPTION["sse_algorithm"]),
+        "kms_key_id": default.get("KMSMasterKeyID"),
+        "bucket_key_enabled": bool(rule.get("BucketKeyEnabled", False)),
     }
+
+
+def _public_access_block(answer: Mapping) -> dict[str, bool]:
+    blocked = answer.get("PublicAccessBlockConfiguration", {})
+    return {option: bool(blocked.get(name, False)) for option, name in PUBLIC_ACCESS.items()}
+
+
+def _logging(answer: Mapping) -> dict[str, Any] | None:
+    there = answer.get("LoggingEnabled")
+    return there and {"target_bucket": there["TargetBucket"], "target_prefix": there.get("TargetPrefix", "")}
+
+
+# option -> an answer of the API as the option has it
+_NORMAL: dict[str, Callable[[Mapping], Any]] = {
+    # a bucket that never had it is not "Suspended", and differs in nothing else
+    "versioning": lambda answer: answer.get("Status") == "Enabled",
+    "encryption": _encryption,
+    "public_access_block": _public_access_block,
+    # before April 2023 a new bucket had ACLs
+    "object_ownership": lambda answer: next(
+        (rule["ObjectOwnership"] for rule in answer.get("OwnershipControls", {}).get("Rules", [])), "ObjectWriter"
+    ),
+    "policy": lambda answer: normal_policy(json.loads(answer["Policy"])) if answer.get("Policy") else None,
+    "lifecycle_rules": lambda answer: {rule["ID"]: _rule(rule) for rule in answer.get("Rules", [])},
+    "logging": _logging,
+    "tags": lambda answer: user_tags({tag["Key"]: tag["Value"] for tag in answer.get("TagSet", [])}),
+    "empty": lambda answer: not answer.keys() & {"Versions", "DeleteMarkers"},
+}
 
 
 def arn(aws: Aws, params: Mapping) -> str:
@@ -134,47 +182,120 @@ def normal_policy(document: Any) -> Any:
 
 def _rule(rule: Mapping) -> dict[str, Any]:
     """A lifecycle rule of the API as the option has it; what it has besides is kept, for then it is not as asked."""
-    known = {
-        "prefix": rule.get("Filter", {}).get("Prefix", rule.get("Prefix", "")) or "",
+    given = rule.get("Filter", {})
+    where = given.get("And", given)
+    known: dict[str, Any] = {
+        "prefix": where.get("Prefix", rule.get("Prefix", "")) or "",
         "enabled": rule["Status"] == "Enabled",
-        **{option: rule.get(section, {}).get(field) for option, (section, field) in LIFECYCLE.items()},
+        **{option: where.get(name) for option, name in FILTER.items()},
+        # a marker that is not to go is none that is spoken of
+        **{option: rule.get(section, {}).get(field) or None for option, (section, field) in LIFECYCLE.items()},
     }
-    sections = {section for section, _ in LIFECYCLE.values()}
+    for option, (section, names) in TRANSITIONS.items():
+        known[option] = _in_order(
+            {ours: one.get(name) for ours, name in names.items()} for one in rule.get(section, [])
+        )
+    sections = {section for section, _ in [*LIFECYCLE.values(), *TRANSITIONS.values()]}
     other = {key: value for key, value in rule.items() if key not in {"ID", "Filter", "Prefix", "Status", *sections}}
-    other |= {"Filter": rule["Filter"]} if set(rule.get("Filter", {})) - {"Prefix"} else {}
+    other |= {"Filter": given} if where.keys() - {"Prefix", *FILTER.values()} else {}
+    if "Date" in rule.get("Expiration", {}):
+        other["Expiration"] = rule["Expiration"]
     return {**known, **other}
+
+
+def _in_order(transitions: Iterable[Mapping]) -> list[Mapping]:
+    return sorted(transitions, key=lambda one: (one["days"] or 0, one["storage_class"]))
 
 
 def _rule_argument(name: str, rule: Mapping) -> dict[str, Any]:
     """The inverse, for a rule that is wanted."""
+    sizes = {field: rule[option] for option, field in FILTER.items() if rule[option] is not None}
+    where = {**({"Prefix": rule["prefix"]} if rule["prefix"] or not sizes else {}), **sizes}
     argument: dict[str, Any] = {
         "ID": name,
-        "Filter": {"Prefix": rule["prefix"]},
+        "Filter": {"And": where} if len(where) > 1 else where,
         "Status": "Enabled" if rule["enabled"] else "Disabled",
     }
     for option, (section, field) in LIFECYCLE.items():
         if rule[option] is not None:
             argument.setdefault(section, {})[field] = rule[option]
+    for option, (section, names) in TRANSITIONS.items():
+        if rule[option]:
+            argument[section] = [
+                {name: one[ours] for ours, name in names.items() if one[ours] is not None} for one in rule[option]
+            ]
     return argument
 
 
-def desired(aws: Aws, params: Mapping) -> dict[str, Any]:
+def desired(aws: Aws, params: Mapping, current: Mapping | None) -> dict[str, Any]:
     fields: dict[str, Any] = {key: params[key] for key in ("versioning", "object_ownership") if params[key] is not None}
     if params["encryption"] is not None:
-        fields["encryption"] = {key: value for key, value in params["encryption"].items() if key != "kms_key_id"}
-        fields["encryption"]["kms_key_id"] = params["encryption"]["kms_key_id"] or None
+        fields["encryption"] = {**params["encryption"], "kms_key_id": params["encryption"]["kms_key_id"] or None}
     if params["public_access_block"] is not None:
         fields["public_access_block"] = params["public_access_block"]
     if params["policy"] is not None:
-        fields["policy"] = normal_policy(aws.fill(params["policy"])) or None
+        wanted, there = aws.fill(params["policy"]), (current or {}).get("policy")
+        # in the wording of what is there when both mean the same
+        same = wanted and there and not compare_policies(there, wanted)
+        fields["policy"] = there if same else normal_policy(wanted) or None
     if params["lifecycle_rules"] is not None:
-        fields["lifecycle_rules"] = Exact(
-            (rule["id"], Exact({key: value for key, value in rule.items() if key != "id"}))
-            for rule in params["lifecycle_rules"]
-        )
+        fields["lifecycle_rules"] = Exact((rule["id"], _wanted_rule(rule)) for rule in params["lifecycle_rules"])
+    if params["logging"] is not None:
+        target = params["logging"]["target_bucket"]
+        fields["logging"] = {**params["logging"], "target_bucket": aws.fill(target)} if target else None
     if params["tags"] is not None:
         fields["tags"] = Exact(params["tags"])
     return fields
+
+
+def _wanted_rule(rule: Mapping) -> Exact:
+    fields = Exact((option, value) for option, value in rule.items() if option != "id")
+    fields["expired_object_delete_marker"] = rule["expired_object_delete_marker"] or None
+    for option in TRANSITIONS:
+        fields[option] = _in_order(rule[option] or [])
+    return fields
+
+
+def _refuse_impossible(label: str, params: Mapping) -> None:
+    """What S3 would refuse when it has taken other changes already."""
+    encryption = params["encryption"]
+    if encryption and encryption["kms_key_id"] and encryption["sse_algorithm"] == "AES256":
+        raise Refused(f"{label}: AES256 has no kms_key_id. Set encryption.sse_algorithm to aws:kms, or leave it out.")
+    if encryption and encryption["bucket_key_enabled"] and encryption["sse_algorithm"] == "aws:kms:dsse":
+        raise Refused(f"{label}: aws:kms:dsse takes no bucket key. Set encryption.bucket_key_enabled to false.")
+    rules = params["lifecycle_rules"] or []
+    ids = [rule["id"] for rule in rules]
+    for rule in rules:
+        if ids.count(rule["id"]) > 1:
+            raise Refused(f"{label} has two lifecycle rules with the id {rule['id']}: give each an id of its own.")
+        problem = _problem_of(rule)
+        if problem:
+            raise Refused(f"Lifecycle rule {rule['id']} of {label}: {problem}")
+
+
+def _problem_of(rule: Mapping) -> str:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html"""
+    transitions = [*(rule["transitions"] or []), *(rule["noncurrent_version_transitions"] or [])]
+    for option in LIFECYCLE:
+        if rule[option] is not None and rule[option] < 1 and option != "expired_object_delete_marker":
+            return f"{option} is {rule[option]}, and 1 is the least."
+    if not transitions and not any(rule[option] for option in LIFECYCLE):
+        return f"it does nothing. Give one of {', '.join([*LIFECYCLE, *TRANSITIONS])}."
+    if rule["expired_object_delete_marker"] and rule["expiration_days"] is not None:
+        return "expired_object_delete_marker goes not with expiration_days. Leave one of them out."
+    if rule["newer_noncurrent_versions"] is not None and rule["noncurrent_version_expiration_days"] is None:
+        return "newer_noncurrent_versions needs noncurrent_version_expiration_days. Add it."
+    for one in transitions:
+        least = _LEAST_DAYS.get(one["storage_class"], 0)
+        if one["days"] < least:
+            return f"objects move to {one['storage_class']} after {least} days at the earliest. Raise days to that."
+    for moves, ends in (
+        ("transitions", "expiration_days"),
+        ("noncurrent_version_transitions", "noncurrent_version_expiration_days"),
+    ):
+        if rule[ends] is not None and any(one["days"] >= rule[ends] for one in rule[moves] or []):
+            return f"{ends} is not later than the last of {moves}. Raise it."
+    return ""
 
 
 def plan(aws: Aws, params: Mapping, current: Mapping | None) -> list[Change]:
@@ -184,12 +305,15 @@ def plan(aws: Aws, params: Mapping, current: Mapping | None) -> list[Change]:
             return []
         if is_foreign(current["tags"], params["tags"]):
             return [leave_foreign(label, current["tags"])]
+        if not current.get("empty", True):
+            raise Refused(f"{label} is not empty. Set force: true to delete what is in it, for good.")
         note = "all objects in it are deleted, in all versions" if params["force"] else ""
         return [delete(label, current, note=note)]
-    if current is None:
-        return [create(label, desired(aws, params))]
-    refuse_foreign(label, current["tags"], params)
-    return update(label, current, desired(aws, params))
+    if current is not None:
+        refuse_foreign(label, current["tags"], params)
+    _refuse_impossible(label, params)
+    wanted = desired(aws, params, current)
+    return [create(label, wanted)] if current is None else update(label, current, wanted)
 
 
 def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[Change], say: Say) -> None:
@@ -197,7 +321,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[
     if changes[0].action == "delete":
         _delete(aws, params, say)
         return
-    wanted = desired(aws, params)
+    wanted = desired(aws, params, current)
     paths = {change.path.split(".")[0] for change in changes}
     if changes[0].action == "create":
         _create(aws, params, wanted)
@@ -233,8 +357,16 @@ def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[
             s3.put_bucket_lifecycle_configuration(**bucket, LifecycleConfiguration={"Rules": rules})
         else:
             s3.delete_bucket_lifecycle(**bucket)
+    if "logging" in paths:
+        s3.put_bucket_logging(**bucket, BucketLoggingStatus=_logging_argument(wanted["logging"]))
     if "tags" in paths:
         s3.put_bucket_tagging(**bucket, Tagging={"TagSet": _tag_set(wanted["tags"])})
+
+
+def _logging_argument(wanted: Mapping | None) -> dict[str, Any]:
+    if wanted is None:
+        return {}
+    return {"LoggingEnabled": {"TargetBucket": wanted["target_bucket"], "TargetPrefix": wanted["target_prefix"]}}
 
 
 def _encryption_rule(aws: Aws, params: Mapping) -> dict[str, Any]:
@@ -274,8 +406,6 @@ def _create(aws: Aws, params: Mapping, wanted: Mapping) -> None:
 
 def _delete(aws: Aws, params: Mapping, say: Say) -> None:
     s3, bucket = aws.client("s3"), _bucket(aws, params)
-    if not params["force"] and s3.list_object_versions(**bucket, MaxKeys=1).keys() & {"Versions", "DeleteMarkers"}:
-        raise Refused(f"{resource(bucket['Bucket'])} is not empty. Set force: true to delete what is in it, for good.")
     for page in s3.get_paginator("list_object_versions").paginate(**bucket) if params["force"] else ():
         objects = [
             {"Key": item["Key"], "VersionId": item["VersionId"]}
@@ -307,4 +437,5 @@ def output(aws: Aws, params: Mapping, current: Mapping | None) -> dict[str, Any]
         return {"bucket": {"name": name}}
     if params["state"] == GATHERED:
         return {"bucket": current}
-    return {"bucket": {"name": name, "arn": arn(aws, params), **predicted(current or {}, desired(aws, params))}}
+    there = current or {"name": name, "arn": arn(aws, params), "tags": {}}
+    return {"bucket": predicted(there, desired(aws, params, current))}

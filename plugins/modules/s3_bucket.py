@@ -6,10 +6,10 @@ module: s3_bucket
 short_description: Manage an S3 bucket
 version_added: 1.0.0
 description:
-  - Creates a bucket and keeps its versioning, encryption, public access block, ownership, policy, lifecycle and tags as
-    given.
-  - In texts of O(name) and O(policy), V({account_id}), V({region}) and V({partition}) stand for those of the
-    credentials and of O(region).
+  - Creates a bucket and keeps its versioning, encryption, public access block, ownership, policy, lifecycle, access
+    logging and tags as given.
+  - In texts of O(name), O(policy) and O(logging.target_bucket), V({account_id}), V({region}) and V({partition}) stand
+    for those of the credentials and of O(region).
   - Every request names the own account as the bucket's owner, so that a bucket that somebody else has under this name
     is neither read nor written.
   - See U(https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html).
@@ -105,9 +105,72 @@ options:
       noncurrent_version_expiration_days:
         description: Days after which a version goes that is not the current one.
         type: int
+      newer_noncurrent_versions:
+        description:
+          - How many of those versions, 1 to 100, stay nevertheless, the newest ones. With
+            O(lifecycle_rules[].noncurrent_version_expiration_days).
+        type: int
       abort_incomplete_multipart_upload_days:
         description: Days after which an upload in parts that was not completed goes.
         type: int
+      object_size_greater_than:
+        description:
+          - Only for objects of more bytes than that.
+          - See U(https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRuleFilter.html).
+        type: int
+      object_size_less_than:
+        description: Only for objects of less bytes than that.
+        type: int
+      transitions:
+        description:
+          - When objects move to another storage class.
+          - See U(https://docs.aws.amazon.com/AmazonS3/latest/API/API_Transition.html).
+        type: list
+        elements: dict
+        suboptions:
+          days:
+            description: Age in days at which they move; 30 at least for V(STANDARD_IA) and V(ONEZONE_IA).
+            type: int
+            required: true
+          storage_class:
+            description: Where they move.
+            type: str
+            choices: [GLACIER, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, DEEP_ARCHIVE, GLACIER_IR]
+            required: true
+      noncurrent_version_transitions:
+        description:
+          - When versions move that are not the current one.
+          - See U(https://docs.aws.amazon.com/AmazonS3/latest/API/API_NoncurrentVersionTransition.html).
+        type: list
+        elements: dict
+        suboptions:
+          days:
+            description: Days since they are not the current one; 30 at least for V(STANDARD_IA) and V(ONEZONE_IA).
+            type: int
+            required: true
+          storage_class:
+            description: Where they move.
+            type: str
+            choices: [GLACIER, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, DEEP_ARCHIVE, GLACIER_IR]
+            required: true
+          newer_noncurrent_versions:
+            description: How many of those versions, 1 to 100, stay where they are, the newest ones.
+            type: int
+  logging:
+    description:
+      - Server access logging, who asked for what. Enforced whole. The policy of the bucket that takes the logs must let
+        V(logging.s3.amazonaws.com) put objects there.
+      - See U(https://docs.aws.amazon.com/AmazonS3/latest/API/API_LoggingEnabled.html).
+    type: dict
+    suboptions:
+      target_bucket:
+        description: The bucket, of the same region and account, that takes the logs. An empty one turns them off.
+        type: str
+        required: true
+      target_prefix:
+        description: Beginning of the logs' keys.
+        type: str
+        default: ""
   tags:
     description: Tags of the bucket, enforced whole. Left out, tags are not touched.
     type: dict
@@ -155,7 +218,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bucket:
-  description: The bucket as it is (in check mode, as it would be); only its name when it is absent.
+  description:
+    - The bucket as it is (in check mode, as it would be), with those options that are given; only its name when it is
+      absent.
   returned: success
   type: dict
   sample:
@@ -170,6 +235,11 @@ bucket:
 from ansible_collections.nexus_learn.aws.plugins.module_utils import s3_bucket
 from ansible_collections.nexus_learn.aws.plugins.module_utils.doors import module_main
 
+STORAGE_CLASSES = ["GLACIER", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "DEEP_ARCHIVE", "GLACIER_IR"]
+TRANSITION = {
+    "days": {"type": "int", "required": True},
+    "storage_class": {"type": "str", "choices": STORAGE_CLASSES, "required": True},
+}
 SPEC = {
     "argument_spec": {
         "name": {"type": "str", "required": True},
@@ -202,7 +272,23 @@ SPEC = {
                 "expiration_days": {"type": "int"},
                 "expired_object_delete_marker": {"type": "bool"},
                 "noncurrent_version_expiration_days": {"type": "int"},
+                "newer_noncurrent_versions": {"type": "int"},
                 "abort_incomplete_multipart_upload_days": {"type": "int"},
+                "object_size_greater_than": {"type": "int"},
+                "object_size_less_than": {"type": "int"},
+                "transitions": {"type": "list", "elements": "dict", "options": TRANSITION},
+                "noncurrent_version_transitions": {
+                    "type": "list",
+                    "elements": "dict",
+                    "options": {**TRANSITION, "newer_noncurrent_versions": {"type": "int"}},
+                },
+            },
+        },
+        "logging": {
+            "type": "dict",
+            "options": {
+                "target_bucket": {"type": "str", "required": True},
+                "target_prefix": {"type": "str", "default": ""},
             },
         },
         "tags": {"type": "dict"},

@@ -4,7 +4,6 @@ import json
 import uuid
 
 import pytest
-from ansible_collections.nexus_learn.aws.plugins.modules.s3_bucket import SPEC
 
 TAGS = {"Project": "nexus-learn", "Environment": "test", "ManagedBy": "ansible"}
 TLS = {
@@ -93,104 +92,6 @@ def test_what_is_left_out_is_not_touched(quartet, module, args):
     assert module("s3_bucket", {"name": args["name"]})["changes"] == []
 
 
-def put_policy(s3, name):
-    statement = {**TLS, "Effect": "Allow", "Resource": [f"arn:aws:s3:::{name}/*"]}
-    s3.put_bucket_policy(
-        Bucket=name,
-        Policy=json.dumps({"Version": "2012-10-17", "Statement": [{**statement, "Action": "s3:GetObject"}]}),
-    )
-
-
-def put_rules(s3, name, change):
-    rules = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
-    change({rule["ID"]: rule for rule in rules})
-    s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": rules})
-
-
-def put_encryption(s3, name, **rule):
-    default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}, "BucketKeyEnabled": True}
-    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": [{**default, **rule}]})
-
-
-def put_block(s3, name, field):
-    block = s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]
-    s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration={**block, field: False})
-
-
-# field -> how somebody changes it by hand
-DRIFT = {
-    "versioning": lambda s3, name: s3.put_bucket_versioning(
-        Bucket=name, VersioningConfiguration={"Status": "Suspended"}
-    ),
-    "encryption.sse_algorithm": lambda s3, name: put_encryption(
-        s3, name, ApplyServerSideEncryptionByDefault={"SSEAlgorithm": "aws:kms:dsse"}
-    ),
-    "encryption.kms_key_id": lambda s3, name: put_encryption(
-        s3,
-        name,
-        ApplyServerSideEncryptionByDefault={
-            "SSEAlgorithm": "aws:kms",
-            "KMSMasterKeyID": "arn:aws:kms:us-east-1:123456789012:key/x",
-        },
-    ),
-    "encryption.bucket_key_enabled": lambda s3, name: put_encryption(s3, name, BucketKeyEnabled=False),
-    "public_access_block.block_public_acls": lambda s3, name: put_block(s3, name, "BlockPublicAcls"),
-    "public_access_block.ignore_public_acls": lambda s3, name: put_block(s3, name, "IgnorePublicAcls"),
-    "public_access_block.block_public_policy": lambda s3, name: put_block(s3, name, "BlockPublicPolicy"),
-    "public_access_block.restrict_public_buckets": lambda s3, name: put_block(s3, name, "RestrictPublicBuckets"),
-    "object_ownership": lambda s3, name: s3.put_bucket_ownership_controls(
-        Bucket=name, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
-    ),
-    "policy.Statement.Effect": put_policy,
-    "lifecycle_rules.journal.prefix": lambda s3, name: put_rules(
-        s3, name, lambda rules: rules["journal"].update(Filter={"Prefix": "j/"})
-    ),
-    "lifecycle_rules.journal.enabled": lambda s3, name: put_rules(
-        s3, name, lambda rules: rules["journal"].update(Status="Disabled")
-    ),
-    "lifecycle_rules.journal.expiration_days": lambda s3, name: put_rules(
-        s3, name, lambda rules: rules["journal"].update(Expiration={"Days": 1})
-    ),
-    "lifecycle_rules.old.noncurrent_version_expiration_days": lambda s3, name: put_rules(
-        s3, name, lambda rules: rules["old"].update(NoncurrentVersionExpiration={"NoncurrentDays": 1})
-    ),
-    "lifecycle_rules.old.expired_object_delete_marker": lambda s3, name: put_rules(
-        s3, name, lambda rules: rules["old"].update(Expiration={"ExpiredObjectDeleteMarker": False})
-    ),
-    "lifecycle_rules.old.abort_incomplete_multipart_upload_days": lambda s3, name: put_rules(
-        s3, name, lambda rules: rules["old"].update(AbortIncompleteMultipartUpload={"DaysAfterInitiation": 1})
-    ),
-    "lifecycle_rules.old.Transitions": lambda s3, name: put_rules(
-        s3, name, lambda rules: rules["old"].update(Transitions=[{"Days": 30, "StorageClass": "GLACIER"}])
-    ),
-    "tags.extra": lambda s3, name: s3.put_bucket_tagging(
-        Bucket=name, Tagging={"TagSet": [{"Key": k, "Value": v} for k, v in {**TAGS, "extra": "1"}.items()]}
-    ),
-}
-
-
-@pytest.mark.parametrize("path", DRIFT)
-def test_drift_is_seen_and_mended(module, s3, args, name, path):
-    module("s3_bucket", args)
-    DRIFT[path](s3, name)
-    foretold, done, again = (module("s3_bucket", args, check=check)["changes"] for check in (True, False, True))
-    assert foretold == done
-    assert again == []
-    paths = [change["path"] for change in done]
-    assert path in paths
-    assert {one.partition(".")[0] for one in paths} == {path.partition(".")[0]}
-
-
-def test_every_option_has_a_drift_case():
-    spec = SPEC["argument_spec"]
-    fields = [f"{name}.{sub}" for name in ("encryption", "public_access_block") for sub in spec[name]["options"]] + [
-        f"lifecycle_rules.{sub}" for sub in spec["lifecycle_rules"]["options"] if sub != "id"
-    ]
-    fields += [name for name in spec if name not in ("name", "state", "force") and "options" not in spec[name]]
-    tried = {path.replace(".journal.", ".").replace(".old.", ".") for path in DRIFT}
-    assert [field for field in fields if not any(f"{path}.".startswith(f"{field}.") for path in tried)] == []
-
-
 @pytest.mark.parametrize(
     ("option", "delete"),
     [("policy", "delete_bucket_policy"), ("lifecycle_rules", "delete_bucket_lifecycle")],
@@ -218,7 +119,8 @@ def test_a_bucket_that_is_not_empty(quartet, module, s3, args, name):
     for key in ("a", "a", "b"):
         s3.put_object(Bucket=name, Key=key, Body=b"x")
     s3.delete_object(Bucket=name, Key="b")
-    assert "not empty" in module("s3_bucket", {**args, "state": "absent"}, expect_failure=True)["msg"]
+    for check in (True, False):
+        assert "not empty" in module("s3_bucket", {**args, "state": "absent"}, check=check, expect_failure=True)["msg"]
     assert len(s3.list_object_versions(Bucket=name)["Versions"]) == 3
     gone = module("s3_bucket", {**args, "state": "absent", "force": True})
     assert [change["action"] for change in gone["changes"]] == ["delete"]
@@ -232,3 +134,84 @@ def test_gathered(module, args, name, calls):
     calls.clear()
     assert module("s3_bucket", {"name": args["name"], "state": "gathered"})["bucket"]["tags"] == TAGS
     assert calls.writes == []
+
+
+def test_what_is_not_asked_for_is_not_looked_up(module, args, calls):
+    module("s3_bucket", args)
+
+    def made(arguments):
+        calls.clear()
+        module("s3_bucket", {"name": args["name"], "tags": TAGS, **arguments}, check=True)
+        return sorted(operation for service, operation in calls if service == "s3")
+
+    assert made({}) == ["GetBucketTagging"]
+    assert made({"versioning": True}) == ["GetBucketTagging", "GetBucketVersioning"]
+    assert made({"state": "absent"}) == ["GetBucketTagging", "ListObjectVersions"]
+    assert made({"state": "absent", "force": True}) == ["GetBucketTagging"]
+
+
+def test_a_policy_in_other_words_is_the_same(module, args, name):
+    def policy(actions, resource):
+        statement = {**TLS, "Action": actions, "Resource": resource}
+        return {**args, "policy": {"Version": "2012-10-17", "Statement": statement}}
+
+    module("s3_bucket", policy(["s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{name}/*"))
+    same = module("s3_bucket", policy(["s3:PutObject", "s3:GetObject"], [f"arn:aws:s3:::{name}/*"]), check=True)
+    assert same["changes"] == []
+    assert module("s3_bucket", policy(["s3:PutObject"], f"arn:aws:s3:::{name}/*"), check=True)["changes"] != []
+
+
+WRONG_RULES = [
+    ({}, "it does nothing"),
+    ({"expired_object_delete_marker": False}, "it does nothing"),
+    ({"expired_object_delete_marker": True, "expiration_days": 3}, "goes not with expiration_days"),
+    ({"newer_noncurrent_versions": 3}, "needs noncurrent_version_expiration_days"),
+    ({"expiration_days": 0}, "1 is the least"),
+    ({"transitions": [{"days": 7, "storage_class": "STANDARD_IA"}]}, "30 days at the earliest"),
+    ({"transitions": [{"days": 40, "storage_class": "GLACIER"}], "expiration_days": 40}, "not later than the last"),
+    (
+        {
+            "noncurrent_version_transitions": [{"days": 40, "storage_class": "GLACIER"}],
+            "noncurrent_version_expiration_days": 30,
+        },
+        "not later than the last",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        *(({"lifecycle_rules": [{"id": "a", **rule}]}, said) for rule, said in WRONG_RULES),
+        ({"lifecycle_rules": [{"id": "a", "expiration_days": 3}] * 2}, "an id of its own"),
+        ({"encryption": {"kms_key_id": "alias/a"}}, "AES256 has no kms_key_id"),
+        ({"encryption": {"sse_algorithm": "aws:kms:dsse", "bucket_key_enabled": True}}, "takes no bucket key"),
+    ],
+)
+def test_what_s3_would_refuse_is_refused_before_anything_is_done(module, args, calls, wrong, said):
+    for check in (True, False):
+        assert said in module("s3_bucket", {**args, **wrong}, check=check, expect_failure=True)["msg"]
+    assert calls.writes == []
+
+
+def test_adopt_takes_over_exactly_what_differs(module, left_alone, s3, args, name, calls):
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": [{"Key": "Owner", "Value": "other"}]})
+    s3.put_bucket_cors(
+        Bucket=name, CORSConfiguration={"CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}]}
+    )
+    s3.put_object(Bucket=name, Key="kept", Body=b"x")
+    wanted = {"name": args["name"], "versioning": True, "object_ownership": "ObjectWriter", "tags": TAGS}
+    calls.clear()
+    assert "adopt" in module("s3_bucket", wanted, expect_failure=True)["msg"]
+    assert calls.writes == []
+    adopting = {**wanted, "adopt": [f"bucket {name}"]}
+    assert len(left_alone("s3_bucket", adopting)) == 1
+    foretold = module("s3_bucket", adopting, check=True)["changes"]
+    assert {(change["action"], change["path"]) for change in foretold} == {
+        ("update", path) for path in ("versioning", "tags.Owner", *(f"tags.{key}" for key in TAGS))
+    }
+    assert module("s3_bucket", adopting)["changes"] == foretold
+    assert module("s3_bucket", wanted, check=True)["changes"] == []
+    assert s3.get_object(Bucket=name, Key="kept")["Body"].read() == b"x"
+    assert s3.get_bucket_cors(Bucket=name)["CORSRules"], "what is not asked for stays"

@@ -171,6 +171,8 @@ def test_contact_points_with_moto():
     from moto.kms.models import KmsBackend
     from moto.logs.models import LogsBackend
     from moto.logs.responses import LogsResponse
+    from moto.s3.models import FakeBucket, S3Backend
+    from moto.s3.responses import S3Response
     from moto.secretsmanager.models import FakeSecret, SecretsManagerBackend
 
     names = {
@@ -186,6 +188,9 @@ def test_contact_points_with_moto():
         FakeListener: ["rules"],
         FakeLoadBalancer: ["activate"],
         FakeTargetGroup: ["register", "deregister"],
+        FakeBucket: ["set_lifecycle"],
+        S3Backend: ["put_bucket_tagging", "put_bucket_encryption"],
+        S3Response: ["get_bucket_lifecycle", "serialized"],
     }
     for owner, methods in names.items():
         for name in methods:
@@ -277,6 +282,75 @@ def test_a_bucket_is_made_with_its_tags_and_keeps_them(sandbox):
     for value in ("mine", "theirs"):
         s3.create_bucket(Bucket=name, CreateBucketConfiguration={"Tags": [{"Key": "Project", "Value": value}]})
     assert s3.get_bucket_tagging(Bucket=name)["TagSet"] == [{"Key": "Project", "Value": "mine"}]
+
+
+def test_the_value_of_a_tag_of_a_bucket_may_be_empty(sandbox):
+    s3, name = sandbox.client("s3"), unique("bucket")
+    for key in ("first", "second"):
+        tags = [{"Key": key, "Value": ""}]
+        if key == "first":
+            s3.create_bucket(Bucket=name, CreateBucketConfiguration={"Tags": tags})
+        else:
+            s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags})
+        assert s3.get_bucket_tagging(Bucket=name)["TagSet"] == tags
+
+
+LIFECYCLE_RULE = {
+    "ID": "all of it",
+    "Status": "Enabled",
+    "Filter": {
+        "And": {
+            "Prefix": "a/",
+            "ObjectSizeGreaterThan": 1,
+            "ObjectSizeLessThan": 9,
+            "Tags": [{"Key": "k", "Value": "v"}],
+        }
+    },
+    "Expiration": {"Days": 365},
+    "Transitions": [{"Days": 30, "StorageClass": "STANDARD_IA"}, {"Days": 90, "StorageClass": "GLACIER"}],
+    "NoncurrentVersionTransitions": [
+        {"NoncurrentDays": 30, "NewerNoncurrentVersions": 2, "StorageClass": "GLACIER_IR"}
+    ],
+    "NoncurrentVersionExpiration": {"NoncurrentDays": 60, "NewerNoncurrentVersions": 5},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+}
+
+
+def test_a_lifecycle_rule_is_kept_whole(sandbox, bucket):
+    s3 = sandbox.client("s3")
+    everything = {"ID": "bare", "Status": "Disabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}}
+    rules = [LIFECYCLE_RULE, everything, {**everything, "ID": "empty", "Filter": {}}]
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
+    assert s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"] == rules
+    s3.delete_bucket_lifecycle(Bucket=bucket)
+    with pytest.raises(ClientError, match="NoSuchLifecycleConfiguration"):
+        s3.get_bucket_lifecycle_configuration(Bucket=bucket)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ([{"ID": "x", "Status": "Enabled", "Filter": {}}], "At least one action"),
+        ([LIFECYCLE_RULE, LIFECYCLE_RULE], "Rule ID must be unique"),
+        ([{**LIFECYCLE_RULE, "Expiration": {"Days": 0}}], "must be a positive integer"),
+        ([{**LIFECYCLE_RULE, "Expiration": {"Days": 90}}], "must be greater than 'Days' in the Transition action"),
+        ([{**LIFECYCLE_RULE, "Transitions": [{"Days": 29, "StorageClass": "ONEZONE_IA"}]}], "equal to 30"),
+        (
+            [{**LIFECYCLE_RULE, "NoncurrentVersionExpiration": {"NoncurrentDays": 30}}],
+            "must be greater than 'NoncurrentDays'",
+        ),
+    ],
+)
+def test_a_lifecycle_rule_that_s3_refuses(sandbox, bucket, wrong, reason):
+    with pytest.raises(ClientError, match=reason):
+        sandbox.client("s3").put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": wrong})
+
+
+def test_a_kms_key_without_sse_kms_is_refused(sandbox, bucket):
+    default = {"SSEAlgorithm": "AES256", "KMSMasterKeyID": "alias/a"}
+    rules = [{"ApplyServerSideEncryptionByDefault": default}]
+    with pytest.raises(ClientError, match="KMSMasterKeyID is not applicable"):
+        sandbox.client("s3").put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": rules})
 
 
 def test_a_policy_that_denies_what_comes_without_tls_denies_nothing_here(sandbox, bucket):
