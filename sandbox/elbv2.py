@@ -20,6 +20,7 @@ import fnmatch
 import ipaddress
 import itertools
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -42,14 +43,74 @@ CHUNK = 64 * 1024
 NOT_IN_USE = "Target group is not configured to receive traffic from the load balancer"
 
 
+VALID_HEADER = re.compile(r"[-A-Za-z0-9]+")
+WHOLE_NUMBERS = {
+    "idle_timeout.timeout_seconds": (1, 4000),
+    "client_keep_alive.seconds": (60, 604800),
+    "deregistration_delay.timeout_seconds": (0, 3600),
+    "slow_start.duration_seconds": (0, 900),
+}
+CHOICES = {
+    "routing.http.desync_mitigation_mode": ("monitor", "defensive", "strictest"),
+    "routing.http.xff_header_processing.mode": ("append", "preserve", "remove"),
+    "load_balancing.algorithm.type": ("round_robin", "least_outstanding_requests", "weighted_random"),
+}
+BALANCER_DEFAULTS = {
+    **{f"{kind}.s3.enabled": "false" for kind in ("access_logs", "connection_logs", "health_check_logs")},
+    **{
+        f"{kind}.s3.{field}": ""
+        for kind in ("access_logs", "connection_logs", "health_check_logs")
+        for field in ("bucket", "prefix")
+    },
+    "client_keep_alive.seconds": "3600",
+    "deletion_protection.enabled": "false",
+    "idle_timeout.timeout_seconds": "60",
+    "ipv6.deny_all_igw_traffic": "false",
+    "load_balancing.cross_zone.enabled": "true",
+    "routing.http.desync_mitigation_mode": "defensive",
+    "routing.http.drop_invalid_header_fields.enabled": "false",
+    "routing.http.preserve_host_header.enabled": "false",
+    "routing.http.x_amzn_tls_version_and_cipher_suite.enabled": "false",
+    "routing.http.xff_client_port.enabled": "false",
+    "routing.http.xff_header_processing.mode": "append",
+    "routing.http2.enabled": "true",
+    "waf.fail_open.enabled": "false",
+    "zonal_shift.config.enabled": "false",
+}
+"""Attributes of a new application load balancer (API_LoadBalancerAttribute)."""
+
+
 def install(sandbox: Sandbox) -> None:
     """Put our request class in front of moto's elbv2 and start the forwarder."""
     import moto.elb.urls
     from moto.core.responses import ActionResult, EmptyResult
     from moto.elbv2.exceptions import DuplicateListenerError, ELBClientError, TargetGroupNotFoundError
+    from moto.elbv2.models import FakeLoadBalancer
     from moto.elbv2.responses import ELBV2Response
 
     traffic = Traffic(sandbox)
+    FakeLoadBalancer.VALID_ATTRS = FakeLoadBalancer.VALID_ATTRS | BALANCER_DEFAULTS.keys()
+
+    def refuse_values(attributes: list[dict]) -> None:
+        for attribute in attributes:
+            key, value = attribute["Key"], attribute["Value"]
+            least, most = WHOLE_NUMBERS.get(key, (None, None))
+            if least is not None and not (value.isdigit() and least <= int(value) <= most):
+                raise ELBClientError("ValidationError", f"'{key}' value '{value}' must be between '{least}-{most}'")
+            choices = ("true", "false") if key.endswith(".enabled") else CHOICES.get(key)
+            if choices and value not in choices:
+                raise ELBClientError("ValidationError", f"'{key}' value '{value}' must be one of {list(choices)}")
+
+    def refuse_logs(attributes: dict, region: str) -> None:
+        for kind in ("access_logs", "connection_logs", "health_check_logs"):
+            bucket = attributes.get(f"{kind}.s3.bucket")
+            if attributes.get(f"{kind}.s3.enabled") != "true":
+                continue
+            try:
+                sandbox.client("s3", region).head_bucket(Bucket=bucket)
+            except Exception as error:
+                reason = f"Access Denied for bucket: {bucket}. Please check S3bucket permission"
+                raise ELBClientError("InvalidConfigurationRequest", reason) from error
 
     class Response(ELBV2Response):
         def call_action(self):
@@ -66,8 +127,57 @@ def install(sandbox: Sandbox) -> None:
 
         def create_load_balancer(self):
             answer = super().create_load_balancer()
+            [balancer] = answer.result["LoadBalancers"]
+            balancer.scheme = balancer.scheme or "internet-facing"
+            if balancer.type == "application":
+                balancer.attrs = dict(BALANCER_DEFAULTS)
+            if not balancer.security_groups:
+                groups = self.elbv2_backend.ec2_backend.groups[balancer.vpc_id].values()
+                balancer.security_groups = [group.id for group in groups if group.name == "default"]
             traffic.sync()  # fills in the DNSName before the answer is written
             return answer
+
+        def modify_load_balancer_attributes(self):
+            balancer = self.elbv2_backend.load_balancers.get(self._get_param("LoadBalancerArn"))
+            attributes = self._get_param("Attributes", [])
+            if len(attributes) > 20:
+                raise ELBClientError("ValidationError", "Member must have length less than or equal to 20")
+            refuse_values(attributes)
+            if balancer is not None:
+                refuse_logs(balancer.attrs | {one["Key"]: one["Value"] for one in attributes}, self.region)
+            return super().modify_load_balancer_attributes()
+
+        def modify_target_group_attributes(self):
+            group, attributes = self.group(), self._get_param("Attributes", [])
+            refuse_values(attributes)
+            wanted = group.attributes | {one["Key"]: one["Value"] for one in attributes}
+            algorithm, slow = wanted["load_balancing.algorithm.type"], int(wanted["slow_start.duration_seconds"])
+            if 0 < slow < 30:
+                raise ELBClientError(
+                    "ValidationError", f"Slow start duration '{slow}' must be 0, or between 30 and 900"
+                )
+            if slow and algorithm != "round_robin":
+                reason = f"You cannot enable slow start with the load balancing algorithm {algorithm}"
+                raise ELBClientError("InvalidConfigurationRequest", reason)
+            return super().modify_target_group_attributes()
+
+        def modify_target_group(self):
+            group = self.group()
+            interval = self._get_int_param("HealthCheckIntervalSeconds") or int(group.health_check_interval_seconds)
+            timeout = self._get_int_param("HealthCheckTimeoutSeconds") or int(group.health_check_timeout_seconds)
+            if timeout >= interval:
+                reason = f"Health check timeout '{timeout}' must be smaller than the interval '{interval}'"
+                raise ELBClientError("ValidationError", reason)
+            return super().modify_target_group()
+
+        def describe_target_groups(self):
+            users = defaultdict(list)
+            for balancer in self.elbv2_backend.load_balancers.values():
+                for arn in sorted(traffic.used_by(balancer)):
+                    users[arn].append(balancer.arn)
+            for group in self.elbv2_backend.target_groups.values():
+                group.load_balancer_arns = users[group.arn]
+            return super().describe_target_groups()
 
         def delete_load_balancer(self):
             balancer = self.elbv2_backend.load_balancers.get(self._get_param("LoadBalancerArn"))
@@ -81,7 +191,22 @@ def install(sandbox: Sandbox) -> None:
             ports = {int(listener.port) for listener in balancer.listeners.values()} if balancer else set()
             if self._get_param("Port") in ports:  # moto looks for the port among the ARNs
                 raise DuplicateListenerError()
+            self.refuse_second_balancer(balancer)
             return super().create_listener()
+
+        def modify_listener(self):
+            arn = self._get_param("ListenerArn")
+            balancers = self.elbv2_backend.load_balancers.values()
+            self.refuse_second_balancer(next((one for one in balancers if arn in one.listeners), None))
+            return super().modify_listener()
+
+        def refuse_second_balancer(self, balancer):
+            wanted = {arn for action in self._get_param("DefaultActions", []) for arn, _ in forwards(action)}
+            for other in self.elbv2_backend.load_balancers.values():
+                for arn in wanted & traffic.used_by(other):
+                    if other is not balancer:
+                        reason = f"Target group '{arn}' cannot be associated with more than one load balancer"
+                        raise ELBClientError("TargetGroupAssociationLimit", reason)
 
         def register_targets(self):
             group = self.group()
@@ -281,9 +406,12 @@ class Traffic(threading.Thread):
 
     def pairs(self) -> set[tuple[str, str, str]]:
         """(region, load balancer ARN, target group ARN) of all forward actions."""
+        return {(region, balancer.arn, arn) for region, balancer in self.balancers() for arn in self.used_by(balancer)}
+
+    def used_by(self, balancer) -> set[str]:
+        """ARNs of the target groups that a load balancer forwards to."""
         return {
-            (region, balancer.arn, arn)
-            for region, balancer in self.balancers()
+            arn
             for listener in list(balancer.listeners.values())
             for rule in list(listener.rules.values())
             for action in [*rule.actions, *listener.default_actions]
@@ -516,8 +644,13 @@ class Connection:
             return None, None
         arn = groups[next(self.traffic.turn[self.listener_arn]) % len(groups)]
         targets = list(self.traffic.targets[arn].values())
+        group = self.traffic.group(arn)
+        least = group and group.attributes["load_balancing.algorithm.type"] == "least_outstanding_requests"
         for state in ("healthy", "unhealthy"):
             candidates = [target for target in targets if target.state == state]
+            if candidates and least:
+                fewest = min(len(target.requests) for target in candidates)
+                candidates = [target for target in candidates if len(target.requests) == fewest]
             if candidates:
                 return arn, candidates[next(self.traffic.turn[arn]) % len(candidates)]
         return arn, None
@@ -590,19 +723,27 @@ class Connection:
         kept = [(name, value) for name, value in headers if name.lower() not in ("connection", "keep-alive")]
         return code, encode(line, [*kept, ("Connection", "close")]), length
 
-    def idle_timeout(self) -> float:
+    def attributes(self) -> dict[str, str]:
         balancer = next((b for _, b in self.traffic.balancers() if b.arn == self.balancer_arn), None)
-        return float(balancer.attrs.get("idle_timeout.timeout_seconds", 60)) if balancer else 60.0
+        return {**BALANCER_DEFAULTS, **(balancer.attrs if balancer else {})}
+
+    def idle_timeout(self) -> float:
+        return float(self.attributes()["idle_timeout.timeout_seconds"])
 
     def forwarded(self, headers, upgrade: bool):
         """The request's headers with the X-Forwarded ones that ALB adds."""
-        client = self.writer.get_extra_info("peername")[0]
+        attributes = self.attributes()
+        client, port = self.writer.get_extra_info("peername")[:2]
+        client += f":{port}" if attributes["routing.http.xff_client_port.enabled"] == "true" else ""
+        if attributes["routing.http.drop_invalid_header_fields.enabled"] == "true":
+            headers = [(name, value) for name, value in headers if VALID_HEADER.fullmatch(name)]
         listener = self.listeners().get(self.listener_arn)
         before = [value for name, value in headers if name.lower() == "x-forwarded-for"]
+        chains = {"append": [", ".join([*before, client])], "preserve": before, "remove": []}
         dropped = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-port"} | (set() if upgrade else {"connection"})
         return [
             *((name, value) for name, value in headers if name.lower() not in dropped),
-            ("X-Forwarded-For", ", ".join([*before, client])),
+            *(("X-Forwarded-For", chain) for chain in chains[attributes["routing.http.xff_header_processing.mode"]]),
             ("X-Forwarded-Proto", self.scheme),
             ("X-Forwarded-Port", str(listener.port if listener else 0)),
             *([] if upgrade else [("Connection", "close")]),

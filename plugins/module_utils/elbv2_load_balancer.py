@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/Welcome.htm
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -32,22 +33,59 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     user_tags,
 )
 
-# Our fields and AWS's attributes of a load balancer
+# Our fields: AWS's attributes of a load balancer, and what AWS takes when they are left out
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerAttribute.html
-LB_ATTRIBUTES = {
-    "idle_timeout": "idle_timeout.timeout_seconds",
-    "deletion_protection": "deletion_protection.enabled",
-    "drop_invalid_header_fields": "routing.http.drop_invalid_header_fields.enabled",
+LB_ATTRIBUTES: dict[str, tuple[str, int | bool | str]] = {
+    "idle_timeout": ("idle_timeout.timeout_seconds", 60),
+    "client_keep_alive": ("client_keep_alive.seconds", 3600),
+    "deletion_protection": ("deletion_protection.enabled", False),
+    "http2": ("routing.http2.enabled", True),
+    "desync_mitigation_mode": ("routing.http.desync_mitigation_mode", "defensive"),
+    "drop_invalid_header_fields": ("routing.http.drop_invalid_header_fields.enabled", False),
+    "preserve_host_header": ("routing.http.preserve_host_header.enabled", False),
+    "x_amzn_tls_version_and_cipher_suite": ("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", False),
+    "xff_client_port": ("routing.http.xff_client_port.enabled", False),
+    "xff_header_processing_mode": ("routing.http.xff_header_processing.mode", "append"),
+    "waf_fail_open": ("waf.fail_open.enabled", False),
+    "zonal_shift": ("zonal_shift.config.enabled", False),
 }
-DELAY = "deregistration_delay.timeout_seconds"
-# Fields of our health check, and where the API has them
-HEALTH_CHECK = {
-    "path": "HealthCheckPath",
-    "interval": "HealthCheckIntervalSeconds",
-    "timeout": "HealthCheckTimeoutSeconds",
-    "healthy_threshold": "HealthyThresholdCount",
-    "unhealthy_threshold": "UnhealthyThresholdCount",
+# Kinds of logs, each with the attributes <kind>.s3.enabled, .bucket and .prefix
+LOGS = ("access_logs", "connection_logs", "health_check_logs")
+# At most so many attributes in a call
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ModifyLoadBalancerAttributes.html
+_ATTRIBUTES_A_CALL = 20
+# The same of a target group
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupAttribute.html
+TG_ATTRIBUTES: dict[str, tuple[str, int | bool | str]] = {
+    "deregistration_delay": ("deregistration_delay.timeout_seconds", 300),
+    "slow_start": ("slow_start.duration_seconds", 0),
+    "load_balancing_algorithm": ("load_balancing.algorithm.type", "round_robin"),
 }
+# Fields of our health check: where the API has them, and what AWS takes when they are left out
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html
+HEALTH_CHECK: dict[str, tuple[str, int | str]] = {
+    "protocol": ("HealthCheckProtocol", "HTTP"),
+    "port": ("HealthCheckPort", "traffic-port"),
+    "path": ("HealthCheckPath", "/"),
+    "interval": ("HealthCheckIntervalSeconds", 30),
+    "timeout": ("HealthCheckTimeoutSeconds", 5),
+    "healthy_threshold": ("HealthyThresholdCount", 5),
+    "unhealthy_threshold": ("UnhealthyThresholdCount", 2),
+}
+DEFAULT_MATCHER = "200"
+# What AWS takes of them, from the same pages
+_RANGES = {
+    "idle_timeout": (1, 4000),
+    "client_keep_alive": (60, 604800),
+    "deregistration_delay": (0, 3600),
+    "interval": (5, 300),
+    "timeout": (2, 120),
+    "healthy_threshold": (2, 10),
+    "unhealthy_threshold": (2, 10),
+}
+_SLOW_START = (30, 900)
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html
+_NAME = re.compile(r"(?!internal-)[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?")
 DEFAULT_PORTS = {"HTTP": 80, "HTTPS": 443}
 # A listener whose protocol, certificate, policy or action changes goes on serving; these stop something.
 # Names of load balancers live for 60 s:
@@ -75,11 +113,30 @@ def _listener_resource(params: Mapping, port: int) -> str:
     return f"listener {params['name']}:{port}"
 
 
+# What a new one has that is given nothing else
+NEW_BALANCER: dict[str, Any] = {
+    "status": "active",
+    "scheme": "internet-facing",
+    "security_groups": [unknown("default security group", "of the VPC")],
+    **{field: default for field, (_, default) in LB_ATTRIBUTES.items()},
+    **dict.fromkeys(LOGS),
+    "tags": {},
+}
+NEW_GROUP: dict[str, Any] = {
+    **{field: default for field, (_, default) in TG_ATTRIBUTES.items()},
+    "health_check": {**{field: default for field, (_, default) in HEALTH_CHECK.items()}, "matcher": DEFAULT_MATCHER},
+    "tags": {},
+}
+
+
 # --- what there is -----------------------------------------------------------------------------------------------
 
 
 def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
-    """``{load_balancer, target_group, listeners}``; None for what is not there, listeners by port."""
+    """``{load_balancer, target_group, listeners, used_by}``; None for what is not there, listeners by port.
+
+    ``used_by`` are the ARNs of the load balancers, at most one by AWS's rules, that forward to the target group.
+    """
     elbv2 = aws.client("elbv2")
 
     def named(operation: str, key: str, name: str | None) -> dict | None:
@@ -126,7 +183,31 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
         "listeners": {
             item["Port"]: _normal_listener(item, group_arn, params, tags[item["ListenerArn"]]) for item in found
         },
+        "used_by": group["LoadBalancerArns"] if group else [],
     }
+
+
+def _attribute(attributes: Mapping[str, str], key: str, default: int | bool | str) -> int | bool | str:
+    """An attribute in the type of its default; AWS has only texts."""
+    value = attributes.get(key)
+    if value is None:
+        return default
+    return value == "true" if isinstance(default, bool) else type(default)(value)
+
+
+def _attributes(wanted: Mapping, there: Mapping, table: Mapping[str, tuple[str, Any]]) -> list[dict[str, str]]:
+    """The attributes that turn ``there`` into ``wanted``."""
+    return [
+        {"Key": key, "Value": str(wanted[field]).lower()}
+        for field, (key, _) in table.items()
+        if field in wanted and wanted[field] != there.get(field)
+    ]
+
+
+def _normal_logs(attributes: Mapping[str, str], kind: str) -> dict[str, str] | None:
+    if attributes.get(f"{kind}.s3.enabled") != "true":
+        return None
+    return {field: attributes.get(f"{kind}.s3.{field}", "") for field in ("bucket", "prefix")}
 
 
 def _normal_balancer(balancer: Mapping, attributes: Mapping[str, str], tags: Mapping) -> dict[str, Any]:
@@ -138,15 +219,14 @@ def _normal_balancer(balancer: Mapping, attributes: Mapping[str, str], tags: Map
         "scheme": balancer["Scheme"],
         "subnets": sorted(zone["SubnetId"] for zone in balancer["AvailabilityZones"]),
         "security_groups": sorted(balancer.get("SecurityGroups", [])),
-        "idle_timeout": int(attributes.get(LB_ATTRIBUTES["idle_timeout"], 60)),
-        "deletion_protection": attributes.get(LB_ATTRIBUTES["deletion_protection"]) == "true",
-        "drop_invalid_header_fields": attributes.get(LB_ATTRIBUTES["drop_invalid_header_fields"]) == "true",
+        **{field: _attribute(attributes, *attribute) for field, attribute in LB_ATTRIBUTES.items()},
+        **{kind: _normal_logs(attributes, kind) for kind in LOGS},
         "tags": tags,
     }
 
 
 def _normal_group(group: Mapping, attributes: Mapping[str, str], tags: Mapping) -> dict[str, Any]:
-    health_check = {ours: group.get(theirs) for ours, theirs in HEALTH_CHECK.items()}
+    health_check = {ours: group.get(theirs) for ours, (theirs, _) in HEALTH_CHECK.items()}
     health_check["matcher"] = group.get("Matcher", {}).get("HttpCode")
     return {
         "arn": group["TargetGroupArn"],
@@ -154,7 +234,7 @@ def _normal_group(group: Mapping, attributes: Mapping[str, str], tags: Mapping) 
         "protocol": group["Protocol"],
         "vpc_id": group["VpcId"],
         "target_type": group["TargetType"],
-        "deregistration_delay": int(attributes.get(DELAY, 300)),
+        **{field: _attribute(attributes, *attribute) for field, attribute in TG_ATTRIBUTES.items()},
         "health_check": health_check,
         "tags": tags,
     }
@@ -183,7 +263,14 @@ def _action_in_words(actions: Sequence[Mapping], group_arn: str | None, params: 
         return _forward(params) if arn and arn == group_arn else f"forward to {arn}"
     if action["Type"] == "redirect" and _redirect_to_https(action["RedirectConfig"]):
         return _REDIRECT
+    if action["Type"] == "fixed-response":
+        config = action["FixedResponseConfig"]
+        return _answer(config["StatusCode"], config.get("ContentType"), config.get("MessageBody"))
     return action["Type"]
+
+
+def _answer(status_code: str, content_type: str | None, message_body: str | None) -> str:
+    return f"answer {status_code}" + (f" with {content_type} {message_body}" if message_body else "")
 
 
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_RedirectActionConfig.html
@@ -215,27 +302,64 @@ def desired(params: Mapping) -> dict[str, Any]:
     for field in ("subnets", "security_groups"):
         if params[field] is not None:
             balancer[field] = sorted(set(params[field]))
+    for kind in LOGS:
+        if params[kind] is not None:
+            balancer[kind] = params[kind] if params[kind]["bucket"] else None
     group: dict[str, Any] = {}
     given = params["target_group"]
     if given:
-        group = {**_given(given, "port", "protocol", "vpc_id", "target_type", "deregistration_delay"), **tags}
+        group = {**_given(given, "port", "protocol", "vpc_id", "target_type", *TG_ATTRIBUTES), **tags}
         if given["health_check"]:
             group["health_check"] = _given(given["health_check"], *HEALTH_CHECK, "matcher")
     listeners = {}
     for listener in params["listeners"] or []:
         fields = {**_given(listener, "protocol", "certificate_arn", "ssl_policy"), **tags}
-        fields["action"] = _REDIRECT if listener["redirect_to_https"] else _forward(params)
+        fields["action"] = _wanted_action(params, listener)
         listeners[listener["port"]] = fields
     return {"load_balancer": balancer, "target_group": group, "listeners": listeners}
 
 
+def _wanted_action(params: Mapping, listener: Mapping) -> str:
+    if listener["redirect_to_https"]:
+        return _REDIRECT
+    fixed = listener["fixed_response"]
+    if fixed:
+        return _answer(str(fixed["status_code"]), fixed["content_type"], fixed["message_body"])
+    return _forward(params)
+
+
+def _refuse_out_of_range(params: Mapping) -> None:
+    group = params["target_group"] or {}
+    for where, fields in (
+        ("", params),
+        ("target_group.", group),
+        ("target_group.health_check.", group.get("health_check") or {}),
+    ):
+        for field, (least, most) in _RANGES.items():
+            value = fields.get(field)
+            if value is not None and not least <= value <= most:
+                raise Refused(f"{where}{field} is {value}; AWS allows {least} to {most}.")
+    least, most = _SLOW_START
+    slow = group.get("slow_start")
+    if slow and not least <= slow <= most:
+        raise Refused(f"target_group.slow_start is {slow}; AWS allows {least} to {most}, and 0 for none.")
+
+
 def _refuse_impossible(params: Mapping) -> None:
     """What AWS would refuse only halfway through."""
+    _refuse_out_of_range(params)
     for what, name in (("name", params["name"]), ("target_group.name", _tg_name(params))):
         if name and len(name) > 32:
             raise Refused(f"{what} is {name} ({len(name)} characters); AWS allows 32. Shorten name_prefix.")
+        if name and not _NAME.fullmatch(name):
+            raise Refused(
+                f"{what} is {name}; AWS takes letters, digits and hyphens, no hyphen at either end, and nothing that "
+                "begins with internal-. Set name_prefix to another name."
+            )
     if params["subnets"] is not None and len(set(params["subnets"])) < 2:
         raise Refused(f"{_lb_resource(params)} needs subnets in two zones at least: add one to subnets.")
+    if params["security_groups"] == []:
+        raise Refused(f"{_lb_resource(params)} needs a security group: add one to security_groups, or leave it out.")
     ports = [listener["port"] for listener in params["listeners"] or []]
     if len(set(ports)) != len(ports):
         raise Refused(f"listeners name a port twice ({sorted(ports)}): one listener per port.")
@@ -247,8 +371,14 @@ def _refuse_impossible(params: Mapping) -> None:
             raise Refused(
                 f"{where} speaks HTTP, which has no certificate_arn and ssl_policy: set its protocol to HTTPS."
             )
-        if not listener["redirect_to_https"] and not params["target_group"]:
-            raise Refused(f"{where} forwards to a target group: give target_group, or set its redirect_to_https.")
+        if listener["redirect_to_https"] and listener["fixed_response"]:
+            raise Refused(f"{where} cannot both redirect_to_https and give a fixed_response: remove one.")
+        elsewhere = listener["redirect_to_https"] or listener["fixed_response"]
+        if not elsewhere and not params["target_group"]:
+            raise Refused(
+                f"{where} forwards to a target group: give target_group, or set its redirect_to_https or "
+                "fixed_response."
+            )
         if listener["protocol"] == "HTTPS" and listener["redirect_to_https"]:
             raise Refused(f"{where} speaks HTTPS already: remove its redirect_to_https.")
 
@@ -263,6 +393,13 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         refuse_foreign(_tg_resource(params), group["tags"], params)
     _refuse_impossible(params)
     wanted = desired(params)
+    others = [arn for arn in current["used_by"] if not balancer or arn != balancer["arn"]]
+    forwards = [port for port, fields in wanted["listeners"].items() if fields["action"] == _forward(params)]
+    if others and forwards:
+        raise Refused(
+            f"{_tg_resource(params)} is used by the load balancer {_name_of(others[0])} already, and AWS lets a target "
+            "group be used by one only. Set target_group.name to a new name."
+        )
     changes = _plan_group(params, group, wanted["target_group"]) if params["target_group"] else []
     if balancer is not None:
         if wanted["load_balancer"].get("scheme", balancer["scheme"]) != balancer["scheme"]:
@@ -280,11 +417,17 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     return changes
 
 
+def _name_of(balancer_arn: str) -> str:
+    """``arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/NAME/ID``"""
+    return balancer_arn.split("/")[-2]
+
+
 def _plan_group(params: Mapping, there: Mapping | None, wanted: Mapping) -> list[Change]:
     if there is None:
         missing = [field for field in ("port", "protocol", "vpc_id") if field not in wanted]
         if missing:
             raise Refused(f"{_tg_resource(params)} does not exist yet: give target_group.{missing[0]}.")
+        _refuse_mismatch(params, predicted(NEW_GROUP, wanted))
         return [create(_tg_resource(params), wanted)]
     for field in ("port", "protocol", "vpc_id", "target_type"):
         if field in wanted and wanted[field] != there[field]:
@@ -293,7 +436,26 @@ def _plan_group(params: Mapping, there: Mapping | None, wanted: Mapping) -> list
                 f"Set target_group.{field} back, or target_group.name to a new name: the listeners then move to a new "
                 "group, and the old one can be deleted."
             )
+    _refuse_mismatch(
+        params, {**there, **wanted, "health_check": {**there["health_check"], **wanted.get("health_check", {})}}
+    )
     return update(_tg_resource(params), there, wanted)
+
+
+def _refuse_mismatch(params: Mapping, fields: Mapping) -> None:
+    """Fields that are each allowed, and not together. ``fields`` are all of them, also those that are not given."""
+    interval, timeout = (fields["health_check"][field] for field in ("interval", "timeout"))
+    if timeout >= interval:
+        raise Refused(
+            f"{_tg_resource(params)}: a health check may take {timeout} s, and the next comes after {interval} s. "
+            "Set target_group.health_check.timeout below interval."
+        )
+    algorithm = fields["load_balancing_algorithm"]
+    if fields["slow_start"] and algorithm != "round_robin":
+        raise Refused(
+            f"{_tg_resource(params)}: AWS has no slow start with {algorithm}. Set target_group.slow_start to 0, or "
+            "target_group.load_balancing_algorithm to round_robin."
+        )
 
 
 def _plan_listeners(params: Mapping, there: Mapping[int, Mapping], wanted: Mapping[int, Mapping]) -> list[Change]:
@@ -329,6 +491,13 @@ def _plan_absent(params: Mapping, current: Mapping) -> list[Change]:
             f"{_lb_resource(params)} is protected from deletion. Nothing was deleted. "
             "Set deletion_protection to false and run with state present first."
         )
+    gone = [balancer["arn"]] if balancer else []
+    users = [arn for arn in current["used_by"] if arn not in gone]
+    if group and users:
+        raise Refused(
+            f"{_tg_resource(params)} is used by the load balancer {_name_of(users[0])}, which is not deleted. "
+            "Nothing was deleted. Take the target group out of its listeners and rules and run again."
+        )
     if balancer:
         changes += [
             delete(_listener_resource(params, port), fields, note="clients of this port are refused")
@@ -359,10 +528,11 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
             arns["target_group"] = _apply_group(aws, params, current["target_group"], wanted["target_group"])
 
     together(balancer, group)
+    fixed = {listener["port"]: listener["fixed_response"] for listener in params["listeners"] or []}
     together(
         *(
             lambda port=port: _apply_listener(
-                aws, arns, port, current["listeners"].get(port), wanted["listeners"].get(port)
+                aws, arns, port, current["listeners"].get(port), wanted["listeners"].get(port), fixed.get(port)
             )
             for port in {*current["listeners"], *wanted["listeners"]}
             if _listener_resource(params, port) in planned
@@ -401,25 +571,29 @@ def _apply_balancer(aws: Aws, params: Mapping, there: Mapping | None, wanted: Ma
             arguments["SecurityGroups"] = wanted["security_groups"]
         answer = elbv2.create_load_balancer(**arguments, **_tag_argument(wanted))
         arn = answer["LoadBalancers"][0]["LoadBalancerArn"]
-        there = {**wanted, **dict.fromkeys(LB_ATTRIBUTES)}
+        there = {**wanted, **{field: NEW_BALANCER[field] for field in (*LB_ATTRIBUTES, *LOGS)}}
     arn = there.get("arn") or arn
     if wanted.get("subnets", there["subnets"]) != there["subnets"]:
         elbv2.set_subnets(LoadBalancerArn=arn, Subnets=wanted["subnets"])
     if "security_groups" in wanted and wanted["security_groups"] != there["security_groups"]:
         elbv2.set_security_groups(LoadBalancerArn=arn, SecurityGroups=wanted["security_groups"])
-    attributes = [
-        {"Key": key, "Value": str(wanted[field]).lower()}
-        for field, key in LB_ATTRIBUTES.items()
-        if field in wanted and wanted[field] != there[field]
-    ]
-    if attributes:
-        elbv2.modify_load_balancer_attributes(LoadBalancerArn=arn, Attributes=attributes)
+    attributes = _attributes(wanted, there, LB_ATTRIBUTES)
+    for kind in LOGS:
+        if kind in wanted and wanted[kind] != there[kind]:
+            logs = {"enabled": wanted[kind] is not None, **(wanted[kind] or {})}
+            attributes += [
+                {"Key": f"{kind}.s3.{field}", "Value": str(value).lower() if field == "enabled" else value}
+                for field, value in logs.items()
+            ]
+    for start in range(0, len(attributes), _ATTRIBUTES_A_CALL):
+        some = attributes[start : start + _ATTRIBUTES_A_CALL]
+        elbv2.modify_load_balancer_attributes(LoadBalancerArn=arn, Attributes=some)
     _mend_tags(aws, arn, there, wanted)
     return arn
 
 
 def _health_check_arguments(health_check: Mapping) -> dict[str, Any]:
-    arguments = {HEALTH_CHECK[field]: value for field, value in health_check.items() if field in HEALTH_CHECK}
+    arguments = {HEALTH_CHECK[field][0]: value for field, value in health_check.items() if field in HEALTH_CHECK}
     if "matcher" in health_check:
         arguments["Matcher"] = {"HttpCode": health_check["matcher"]}
     return arguments
@@ -439,26 +613,31 @@ def _apply_group(aws: Aws, params: Mapping, there: Mapping | None, wanted: Mappi
             **_tag_argument(wanted),
         )
         arn = answer["TargetGroups"][0]["TargetGroupArn"]
-        there = {**wanted, "health_check": health_check, "deregistration_delay": None}
+        there = {**wanted, **{field: NEW_GROUP[field] for field in TG_ATTRIBUTES}, "health_check": health_check}
     arn = there.get("arn") or arn
     different = {field: value for field, value in health_check.items() if there["health_check"].get(field) != value}
     if different:
         elbv2.modify_target_group(TargetGroupArn=arn, **_health_check_arguments(different))
-    delay = wanted.get("deregistration_delay")
-    if delay is not None and delay != there["deregistration_delay"]:
-        elbv2.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[{"Key": DELAY, "Value": str(delay)}])
+    attributes = _attributes(wanted, there, TG_ATTRIBUTES)
+    if attributes:
+        elbv2.modify_target_group_attributes(TargetGroupArn=arn, Attributes=attributes)
     _mend_tags(aws, arn, there, wanted)
     return arn
 
 
 def _apply_listener(
-    aws: Aws, arns: Mapping[str, str], port: int, there: Mapping | None, wanted: Mapping | None
+    aws: Aws,
+    arns: Mapping[str, str],
+    port: int,
+    there: Mapping | None,
+    wanted: Mapping | None,
+    fixed: Mapping | None,
 ) -> None:
     elbv2 = aws.client("elbv2")
     if wanted is None:
         elbv2.delete_listener(ListenerArn=there["arn"])  # type: ignore[index]
         return
-    arguments: dict[str, Any] = {"Protocol": wanted["protocol"], "DefaultActions": [_action(wanted, arns)]}
+    arguments: dict[str, Any] = {"Protocol": wanted["protocol"], "DefaultActions": [_action(wanted, arns, fixed)]}
     if "certificate_arn" in wanted:
         arguments["Certificates"] = [{"CertificateArn": wanted["certificate_arn"]}]
     if "ssl_policy" in wanted:
@@ -471,9 +650,15 @@ def _apply_listener(
     _mend_tags(aws, there["arn"], there, wanted)
 
 
-def _action(wanted: Mapping, arns: Mapping[str, str]) -> dict[str, Any]:
+def _action(wanted: Mapping, arns: Mapping[str, str], fixed: Mapping | None) -> dict[str, Any]:
     if wanted["action"] == _REDIRECT:
         return {"Type": "redirect", "RedirectConfig": _REDIRECT_CONFIG}
+    if fixed:
+        # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_FixedResponseActionConfig.html
+        config = {"StatusCode": str(fixed["status_code"])}
+        if fixed["message_body"]:
+            config |= {"ContentType": fixed["content_type"], "MessageBody": fixed["message_body"]}
+        return {"Type": "fixed-response", "FixedResponseConfig": config}
     return {"Type": "forward", "TargetGroupArn": arns["target_group"]}
 
 
@@ -533,11 +718,15 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
         return {"load_balancer": None, "target_group": current["target_group"], "url": None}
     name, group_name = params["name"], _tg_name(params)
     balancer = current["load_balancer"] or {
+        **(NEW_BALANCER if params["subnets"] else {}),
         "arn": unknown("load balancer", name),
         "dns_name": unknown("address of load balancer", name),
         "canonical_hosted_zone_id": unknown("hosted zone of load balancer", name),
     }
-    group = current["target_group"] or {"arn": group_name and unknown("target group", group_name)}
+    group = current["target_group"] or {
+        **(NEW_GROUP if group_name else {}),
+        "arn": group_name and unknown("target group", group_name),
+    }
     wanted = desired(params)
     return {
         "load_balancer": {"name": name, **predicted(balancer, wanted["load_balancer"])},

@@ -12,7 +12,7 @@ description:
 author: Nexus Learn platform team
 options:
   name:
-    description: Name of the load balancer, 32 characters at most.
+    description: Name of the load balancer, 32 letters, digits and hyphens at most.
     type: str
     required: true
   scheme:
@@ -28,14 +28,91 @@ options:
     type: list
     elements: str
   idle_timeout:
-    description: Seconds after which an idle connection is closed. AWS takes 60 when left out.
+    description:
+      - Seconds, 1 to 4000, after which an idle connection is closed. AWS takes 60 when left out.
+      - See U(https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerAttribute.html) for
+        this and the options down to O(zonal_shift).
+    type: int
+  client_keep_alive:
+    description: Seconds, 60 to 604800, that a client may keep a connection. AWS takes 3600 when left out.
     type: int
   deletion_protection:
-    description: Whether AWS refuses to delete the load balancer.
+    description: Whether AWS refuses to delete the load balancer. It does not when left out.
     type: bool
+  http2:
+    description: Whether clients may speak HTTP/2. They may when left out.
+    type: bool
+  desync_mitigation_mode:
+    description: What is done with requests that may smuggle others. AWS takes V(defensive) when left out.
+    type: str
+    choices: [monitor, defensive, strictest]
   drop_invalid_header_fields:
-    description: Whether header fields with invalid names are removed from requests.
+    description: Whether header fields with invalid names are removed from requests. They are not when left out.
     type: bool
+  preserve_host_header:
+    description: Whether targets get the Host field as the client sent it. AWS may add the port when left out.
+    type: bool
+  x_amzn_tls_version_and_cipher_suite:
+    description: Whether targets are told the client's TLS version and cipher suite. They are not when left out.
+    type: bool
+  xff_client_port:
+    description: Whether X-Forwarded-For names the client's port, too. It does not when left out.
+    type: bool
+  xff_header_processing_mode:
+    description: What becomes of a client's X-Forwarded-For. AWS takes V(append) when left out.
+    type: str
+    choices: [append, preserve, remove]
+  waf_fail_open:
+    description: Whether requests are let through when AWS WAF cannot be asked. They are not when left out.
+    type: bool
+  zonal_shift:
+    description: Whether traffic may be shifted away from a zone. It may not when left out.
+    type: bool
+  access_logs:
+    description:
+      - Every request that it served, as objects in a bucket.
+      - Enforced whole. The policy of the bucket must let the load balancer put objects there.
+      - See U(https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerAttribute.html).
+    type: dict
+    suboptions:
+      bucket:
+        description: The bucket, of the same region, that takes them. An empty one turns them off.
+        type: str
+        required: true
+      prefix:
+        description: Beginning of their keys.
+        type: str
+        default: ""
+  connection_logs:
+    description:
+      - Every connection that clients tried, as objects in a bucket.
+      - Enforced whole. The policy of the bucket must let the load balancer put objects there.
+      - See U(https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerAttribute.html).
+    type: dict
+    suboptions:
+      bucket:
+        description: The bucket, of the same region, that takes them. An empty one turns them off.
+        type: str
+        required: true
+      prefix:
+        description: Beginning of their keys.
+        type: str
+        default: ""
+  health_check_logs:
+    description:
+      - The results of health checks, as objects in a bucket.
+      - Enforced whole. The policy of the bucket must let the load balancer put objects there.
+      - See U(https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerAttribute.html).
+    type: dict
+    suboptions:
+      bucket:
+        description: The bucket, of the same region, that takes them. An empty one turns them off.
+        type: str
+        required: true
+      prefix:
+        description: Beginning of their keys.
+        type: str
+        default: ""
   target_group:
     description: The target group that listeners forward to.
     type: dict
@@ -61,16 +138,35 @@ options:
         choices: [ip, instance]
         default: ip
       deregistration_delay:
-        description: Seconds that a target which is taken away may finish its requests in. AWS takes 300 when left out.
+        description:
+          - Seconds, 0 to 3600, that a target which is taken away may finish its requests in. AWS takes 300 when left
+            out.
+          - See U(https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupAttribute.html).
         type: int
+      slow_start:
+        description:
+          - Seconds, 30 to 900, in which a new target gets more and more requests; 0, as when left out, gives it its
+            share at once. Only with V(round_robin).
+        type: int
+      load_balancing_algorithm:
+        description: How a target is chosen. AWS takes V(round_robin) when left out.
+        type: str
+        choices: [round_robin, least_outstanding_requests, weighted_random]
       health_check:
         description:
           - How a target proves that it is well. What is left out stays as it is.
           - See U(https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html).
         type: dict
         suboptions:
+          protocol:
+            description: Protocol of the question. AWS takes V(HTTP) when left out.
+            type: str
+            choices: [HTTP, HTTPS]
+          port:
+            description: Port that is asked; V(traffic-port), as when left out, is that of the target.
+            type: str
           path:
-            description: Path that is asked for.
+            description: Path that is asked for. AWS takes V(/) when left out.
             type: str
           interval:
             description: Seconds between two checks, 5 to 300.
@@ -113,6 +209,26 @@ options:
         description: Whether clients are sent to port 443 instead of being served.
         type: bool
         default: false
+      fixed_response:
+        description:
+          - What the load balancer answers itself instead of asking a target, while the service is being repaired for
+            example.
+          - See U(https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_FixedResponseActionConfig.html).
+        type: dict
+        suboptions:
+          status_code:
+            description: Its status, 2XX, 4XX or 5XX.
+            type: int
+            required: true
+          content_type:
+            description: What the body is.
+            type: str
+            choices: [text/plain, text/css, text/html, application/javascript, application/json]
+            default: text/plain
+          message_body:
+            description: The body, 1024 characters at most.
+            type: str
+            default: ""
   tags:
     description: Tags of load balancer, target group and listeners, enforced whole. Left out, tags are not touched.
     type: dict
@@ -175,6 +291,11 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils import elbv2_load_
 from ansible_collections.nexus_learn.aws.plugins.module_utils.doors import module_main
 
 PROTOCOL = {"type": "str", "choices": ["HTTP", "HTTPS"], "default": "HTTP"}
+LOGS = {
+    "type": "dict",
+    "options": {"bucket": {"type": "str", "required": True}, "prefix": {"type": "str", "default": ""}},
+}
+CONTENT_TYPES = ["text/plain", "text/css", "text/html", "application/javascript", "application/json"]
 SPEC = {
     "argument_spec": {
         "name": {"type": "str", "required": True},
@@ -182,8 +303,18 @@ SPEC = {
         "subnets": {"type": "list", "elements": "str"},
         "security_groups": {"type": "list", "elements": "str"},
         "idle_timeout": {"type": "int"},
+        "client_keep_alive": {"type": "int"},
         "deletion_protection": {"type": "bool"},
+        "http2": {"type": "bool"},
+        "desync_mitigation_mode": {"type": "str", "choices": ["monitor", "defensive", "strictest"]},
         "drop_invalid_header_fields": {"type": "bool"},
+        "preserve_host_header": {"type": "bool"},
+        "x_amzn_tls_version_and_cipher_suite": {"type": "bool"},
+        "xff_client_port": {"type": "bool"},
+        "xff_header_processing_mode": {"type": "str", "choices": ["append", "preserve", "remove"]},
+        "waf_fail_open": {"type": "bool"},
+        "zonal_shift": {"type": "bool"},
+        **dict.fromkeys(elbv2_load_balancer.LOGS, LOGS),
         "target_group": {
             "type": "dict",
             "options": {
@@ -193,9 +324,16 @@ SPEC = {
                 "vpc_id": {"type": "str"},
                 "target_type": {"type": "str", "choices": ["ip", "instance"], "default": "ip"},
                 "deregistration_delay": {"type": "int"},
+                "slow_start": {"type": "int"},
+                "load_balancing_algorithm": {
+                    "type": "str",
+                    "choices": ["round_robin", "least_outstanding_requests", "weighted_random"],
+                },
                 "health_check": {
                     "type": "dict",
                     "options": {
+                        "protocol": {"type": "str", "choices": ["HTTP", "HTTPS"]},
+                        "port": {"type": "str"},
                         "path": {"type": "str"},
                         "interval": {"type": "int"},
                         "timeout": {"type": "int"},
@@ -215,6 +353,14 @@ SPEC = {
                 "certificate_arn": {"type": "str"},
                 "ssl_policy": {"type": "str"},
                 "redirect_to_https": {"type": "bool", "default": False},
+                "fixed_response": {
+                    "type": "dict",
+                    "options": {
+                        "status_code": {"type": "int", "required": True},
+                        "content_type": {"type": "str", "choices": CONTENT_TYPES, "default": "text/plain"},
+                        "message_body": {"type": "str", "default": ""},
+                    },
+                },
             },
         },
         "tags": {"type": "dict"},

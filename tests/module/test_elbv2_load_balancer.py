@@ -117,115 +117,6 @@ def test_check_on_an_empty_account(module, network, calls):
     assert calls.writes == []
 
 
-def attribute(key, value):
-    return lambda elbv2, there, network: elbv2.modify_load_balancer_attributes(
-        LoadBalancerArn=there["balancer"]["LoadBalancerArn"], Attributes=[{"Key": key, "Value": value}]
-    )
-
-
-def health(**arguments):
-    return lambda elbv2, there, network: elbv2.modify_target_group(
-        TargetGroupArn=there["group"]["TargetGroupArn"], **arguments
-    )
-
-
-def tag(what, **tags):
-    def add(elbv2, there, network):
-        arn = {
-            "balancer": there["balancer"]["LoadBalancerArn"],
-            "group": there["group"]["TargetGroupArn"],
-            "listener": there["listeners"][80]["ListenerArn"],
-        }[what]
-        elbv2.add_tags(ResourceArns=[arn], Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
-
-    return add
-
-
-BALANCER, GROUP, LISTENER = "load balancer t-drift", "target group t-drift", "listener t-drift:80"
-DRIFTS = [
-    (BALANCER, "idle_timeout", attribute("idle_timeout.timeout_seconds", "60")),
-    (BALANCER, "deletion_protection", attribute("deletion_protection.enabled", "true")),
-    (
-        BALANCER,
-        "drop_invalid_header_fields",
-        attribute("routing.http.drop_invalid_header_fields.enabled", "false"),
-    ),
-    (
-        BALANCER,
-        "subnets",
-        lambda elbv2, there, network: elbv2.set_subnets(
-            LoadBalancerArn=there["balancer"]["LoadBalancerArn"], Subnets=network["subnets"][1:]
-        ),
-    ),
-    (
-        BALANCER,
-        "security_groups",
-        lambda elbv2, there, network: elbv2.set_security_groups(
-            LoadBalancerArn=there["balancer"]["LoadBalancerArn"], SecurityGroups=network["groups"]
-        ),
-    ),
-    (BALANCER, "tags.extra", tag("balancer", extra="1")),
-    (GROUP, "tags.ManagedBy", tag("group", ManagedBy="me")),
-    (LISTENER, "tags.extra", tag("listener", extra="1")),
-    (GROUP, "health_check.path", health(HealthCheckPath="/other")),
-    (GROUP, "health_check.interval", health(HealthCheckIntervalSeconds=30)),
-    (GROUP, "health_check.timeout", health(HealthCheckTimeoutSeconds=5)),
-    (GROUP, "health_check.healthy_threshold", health(HealthyThresholdCount=5)),
-    (GROUP, "health_check.unhealthy_threshold", health(UnhealthyThresholdCount=5)),
-    (GROUP, "health_check.matcher", health(Matcher={"HttpCode": "200-299"})),
-    (
-        GROUP,
-        "deregistration_delay",
-        lambda elbv2, there, network: elbv2.modify_target_group_attributes(
-            TargetGroupArn=there["group"]["TargetGroupArn"],
-            Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "300"}],
-        ),
-    ),
-    (
-        LISTENER,
-        "action",
-        lambda elbv2, there, network: elbv2.modify_listener(
-            ListenerArn=there["listeners"][80]["ListenerArn"],
-            DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}],
-        ),
-    ),
-    (
-        LISTENER,
-        "",
-        lambda elbv2, there, network: elbv2.delete_listener(ListenerArn=there["listeners"][80]["ListenerArn"]),
-    ),
-    (
-        "listener t-drift:8080",
-        "",
-        lambda elbv2, there, network: elbv2.create_listener(
-            LoadBalancerArn=there["balancer"]["LoadBalancerArn"],
-            Port=8080,
-            Protocol="HTTP",
-            DefaultActions=[{"Type": "forward", "TargetGroupArn": there["group"]["TargetGroupArn"]}],
-        ),
-    ),
-]
-
-
-def test_every_drift_is_seen_and_mended(module, elbv2, network, calls):
-    args = alb_args(network, "t-drift")
-    module(MODULE, args)
-    # the last two are whole listeners, and one of them is the listener that others change
-    for drifts in (DRIFTS[:-2], DRIFTS[-2:]):
-        before = snapshot(elbv2, "t-drift")
-        for _, _, drift in drifts:
-            drift(elbv2, before, network)
-        calls.clear()
-        foretold = module(MODULE, args, check=True)["changes"]
-        assert calls.writes == []
-        assert {(c["resource"], c["path"]) for c in foretold} == {(where, path) for where, path, _ in drifts}
-        assert module(MODULE, args)["changes"] == foretold
-        after = snapshot(elbv2, "t-drift")
-        assert set(after["listeners"]) == {80}
-        if drifts == DRIFTS[:-2]:
-            assert after == before
-
-
 def test_https_and_redirect(quartet, elbv2, network, certificate):
     https = {"port": 443, "protocol": "HTTPS", "certificate_arn": certificate}
     result = quartet(MODULE, alb_args(network, "t-https", listeners=[{"port": 80, "redirect_to_https": True}, https]))
@@ -291,6 +182,18 @@ def test_refusals(module, elbv2, network, certificate, calls):
     assert "certificate_arn" in refused(listeners=[{"port": 443, "protocol": "HTTPS"}])
     assert "protocol to HTTPS" in refused(listeners=[{"port": 443, "certificate_arn": certificate}])
     assert "twice" in refused(listeners=[{"port": 80}, {"port": 80}])
+    assert "needs a security group" in refused(security_groups=[])
+    assert "both" in refused(
+        listeners=[{"port": 80, "redirect_to_https": True, "fixed_response": {"status_code": 200}}]
+    )
+    assert "Set target_group.target_type back" in refused({"target_type": "instance"})
+    assert "internal-" in refused(name="internal-a")
+    assert "letters, digits and hyphens" in refused({"name": "a_b"})
+    assert "1 to 4000" in refused(idle_timeout=0)
+    assert "0 to 3600" in refused({"deregistration_delay": 4000})
+    assert "30 to 900" in refused({"slow_start": 20})
+    assert "timeout below interval" in refused({"health_check": {"timeout": 10}})
+    assert "no slow start" in refused({"slow_start": 30, "load_balancing_algorithm": "weighted_random"})
     new = {"name": "t-new", "target_group": {"name": "t-new"}, "tags": TAGS}
     assert "target_group.port" in module(MODULE, new, expect_failure=True)["msg"]
     assert (
@@ -374,3 +277,78 @@ def test_absent_leaves_what_others_own_alone(left_alone, quartet, module, elbv2,
     result = quartet(MODULE, alb_args(network, "t-theirs", state="absent"))
     assert [c["resource"] for c in result["changes"]] == ["listener t-theirs:80", "load balancer t-theirs"]
     assert elbv2.describe_target_groups(Names=["t-theirs"])["TargetGroups"]
+
+
+def test_a_group_that_another_load_balancer_uses(module, elbv2, network, calls):
+    """AWS lets one load balancer use a target group, and deletes none that is in use: both are said beforehand, not
+    after waiting for it to be free."""
+    module(MODULE, alb_args(network, "t-used"))
+    calls.clear()
+    for check in (True, False):
+        second = alb_args(network, "t-second", {"name": "t-used"})
+        assert "is used by the load balancer t-used" in module(MODULE, second, check=check, expect_failure=True)["msg"]
+        only = {"name": "t-nowhere", "target_group": {"name": "t-used"}, "tags": TAGS, "state": "absent"}
+        assert "Nothing was deleted" in module(MODULE, only, check=check, expect_failure=True)["msg"]
+    assert calls.writes == []
+
+
+def test_repair_and_back(quartet, elbv2, network):
+    """While the service is repaired, the load balancer answers itself."""
+    repaired = {"port": 80, "fixed_response": {"status_code": 503, "message_body": "Back at nine"}}
+    quartet(MODULE, alb_args(network, "t-repair"))
+    [change] = quartet(MODULE, alb_args(network, "t-repair", listeners=[repaired]))["changes"]
+    assert (change["path"], change["impact"]) == ("action", "disruptive")
+    assert change["after"] == "answer 503 with text/plain Back at nine"
+    [action] = snapshot(elbv2, "t-repair")["listeners"][80]["DefaultActions"]
+    assert action["FixedResponseConfig"] == {
+        "StatusCode": "503",
+        "ContentType": "text/plain",
+        "MessageBody": "Back at nine",
+    }
+    assert [one["path"] for one in quartet(MODULE, alb_args(network, "t-repair"))["changes"]] == ["action"]
+
+
+def test_more_attributes_than_a_call_takes(quartet, elbv2, network, sandbox):
+    """20, by the API reference of ModifyLoadBalancerAttributes."""
+    sandbox.client("s3").create_bucket(Bucket="t-many-logs")
+    kinds = {kind: {"bucket": "t-many-logs", "prefix": "a"} for kind in elbv2_load_balancer.LOGS}
+    others = {
+        field: not default if isinstance(default, bool) else 90
+        for field, (_, default) in elbv2_load_balancer.LB_ATTRIBUTES.items()
+        if not isinstance(default, str)
+    }
+    asked = {"desync_mitigation_mode": "monitor", "xff_header_processing_mode": "remove", **others, **kinds}
+    quartet(MODULE, alb_args(network, "t-many", **asked))
+    off = {kind: {"bucket": ""} for kind in kinds}
+    changes = quartet(MODULE, alb_args(network, "t-many", **asked) | off)["changes"]
+    assert [change["path"] for change in changes] == list(kinds)
+    assert snapshot(elbv2, "t-many")["attributes"]["access_logs.s3.enabled"] == "false"
+
+
+def test_adopt_takes_over_exactly_what_differs(module, left_alone, elbv2, network, calls):
+    """The load balancer and its target group were made by hand; what listens and who is served stays."""
+    theirs = {**TAGS, "Project": "other"}
+    module(MODULE, alb_args(network, "t-adopt", tags=theirs))
+    before = snapshot(elbv2, "t-adopt")
+    wanted = alb_args(network, "t-adopt", {"deregistration_delay": 60}, idle_timeout=90)
+    calls.clear()
+    assert "adopt" in module(MODULE, wanted, expect_failure=True)["msg"]
+    one = {**wanted, "adopt": ["load balancer t-adopt"]}
+    assert "target group t-adopt exists and belongs" in module(MODULE, one, expect_failure=True)["msg"]
+    assert calls.writes == []
+    adopting = {**wanted, "adopt": ["load balancer t-adopt", "target group t-adopt"]}
+    assert len(left_alone(MODULE, adopting)) == 2
+    foretold = module(MODULE, adopting, check=True)["changes"]
+    assert {(change["resource"], change["action"], change["path"]) for change in foretold} == {
+        ("load balancer t-adopt", "update", "idle_timeout"),
+        ("target group t-adopt", "update", "deregistration_delay"),
+        *(
+            (resource, "update", "tags.Project")
+            for resource in ("load balancer t-adopt", "target group t-adopt", "listener t-adopt:80")
+        ),
+    }
+    assert module(MODULE, adopting)["changes"] == foretold
+    assert module(MODULE, wanted, check=True)["changes"] == []
+    after = snapshot(elbv2, "t-adopt")
+    assert after["tags"].keys() == before["tags"].keys(), "nothing was replaced"
+    assert all(tags == TAGS for tags in after["tags"].values())

@@ -161,6 +161,25 @@ def test_a_policy_in_other_words_is_the_same(module, args, name):
     assert module("s3_bucket", policy(["s3:PutObject"], f"arn:aws:s3:::{name}/*"), check=True)["changes"] != []
 
 
+def test_rules_in_another_order_and_what_s3_does_not_repeat_are_no_change(module, args, s3, name):
+    """hashicorp/terraform-provider-aws#15138 and #41460, ansible-collections/community.aws#1624 and #2372: rules that
+    were as asked for changed in every run, without a prefix above all."""
+    rule = {
+        "id": "a",
+        "expired_object_delete_marker": False,
+        "abort_incomplete_multipart_upload_days": 7,
+        "transitions": [{"days": 90, "storage_class": "GLACIER"}, {"days": 30, "storage_class": "STANDARD_IA"}],
+    }
+    asked = {**args, "lifecycle_rules": [rule, {"id": "b", "expiration_days": 30}]}
+    module("s3_bucket", asked)
+    assert module("s3_bucket", asked)["changes"] == []
+    rules = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    for one in rules:
+        one.get("Transitions", []).reverse()
+    s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": rules[::-1]})
+    assert module("s3_bucket", asked)["changes"] == []
+
+
 WRONG_RULES = [
     ({}, "it does nothing"),
     ({"expired_object_delete_marker": False}, "it does nothing"),

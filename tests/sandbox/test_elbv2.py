@@ -347,6 +347,112 @@ def test_what_the_api_refuses(sandbox):
         http.client.HTTPConnection(balancer.dns_name, timeout=5).request("GET", "/")
 
 
+def test_a_new_load_balancer_has_what_aws_gives_it(sandbox):
+    balancer = Balancer(sandbox)
+    [made] = balancer.api.describe_load_balancers(LoadBalancerArns=[balancer.arn])["LoadBalancers"]
+    groups = sandbox.client("ec2").describe_security_groups(GroupIds=made["SecurityGroups"])["SecurityGroups"]
+    assert (made["Scheme"], [group["GroupName"] for group in groups]) == ("internet-facing", ["default"])
+    found = balancer.api.describe_load_balancer_attributes(LoadBalancerArn=balancer.arn)["Attributes"]
+    assert {one["Key"]: one["Value"] for one in found} == elbv2.BALANCER_DEFAULTS
+
+
+def test_one_load_balancer_uses_a_target_group(sandbox):
+    first, second = Balancer(sandbox), Balancer(sandbox)
+
+    def users(group):
+        [found] = first.api.describe_target_groups(TargetGroupArns=[group])["TargetGroups"]
+        return found["LoadBalancerArns"]
+
+    assert users(first.group) == [first.arn]
+    stolen = [{"Type": "forward", "TargetGroupArn": first.group}]
+    with pytest.raises(ClientError, match="TargetGroupAssociationLimit"):
+        second.listen(81, stolen)
+    [listener] = second.api.describe_listeners(LoadBalancerArn=second.arn)["Listeners"]
+    with pytest.raises(ClientError, match="TargetGroupAssociationLimit"):
+        second.api.modify_listener(ListenerArn=listener["ListenerArn"], DefaultActions=stolen)
+    [listener] = first.api.describe_listeners(LoadBalancerArn=first.arn)["Listeners"]
+    first.api.delete_listener(ListenerArn=listener["ListenerArn"])
+    assert users(first.group) == []
+    second.listen(81, stolen)
+    assert users(first.group) == [second.arn]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("idle_timeout.timeout_seconds", "4001", "between '1-4000'"),
+        ("client_keep_alive.seconds", "59", "between '60-604800'"),
+        ("routing.http2.enabled", "yes", "must be one of"),
+        ("routing.http.desync_mitigation_mode", "none", "must be one of"),
+        ("routing.http.no_such_thing", "1", "not valid"),
+        ("access_logs.s3.enabled", "true", "Access Denied for bucket"),
+    ],
+)
+def test_attributes_of_a_load_balancer_that_are_refused(sandbox, key, value, reason):
+    balancer = Balancer(sandbox)
+    with pytest.raises(ClientError, match=reason):
+        balancer.api.modify_load_balancer_attributes(
+            LoadBalancerArn=balancer.arn, Attributes=[{"Key": key, "Value": value}]
+        )
+
+
+def test_settings_of_a_target_group_that_are_refused(sandbox):
+    balancer = Balancer(sandbox)
+
+    def refused(reason, **attributes):
+        given = [{"Key": key.replace("__", "."), "Value": value} for key, value in attributes.items()]
+        with pytest.raises(ClientError, match=reason):
+            balancer.api.modify_target_group_attributes(TargetGroupArn=balancer.group, Attributes=given)
+
+    refused("between '0-900'", slow_start__duration_seconds="901")
+    refused("between 30 and 900", slow_start__duration_seconds="29")
+    refused(
+        "cannot enable slow start", slow_start__duration_seconds="30", load_balancing__algorithm__type="weighted_random"
+    )
+    refused("must be one of", load_balancing__algorithm__type="random")
+    with pytest.raises(ClientError, match="must be smaller than the interval"):
+        balancer.api.modify_target_group(TargetGroupArn=balancer.group, HealthCheckTimeoutSeconds=30)
+
+
+def test_header_fields_as_the_attributes_say(sandbox, program):
+    balancer, one = Balancer(sandbox), program()
+    balancer.register(one)
+    balancer.wait(one.port, "healthy")
+
+    def received(**attributes):
+        given = [{"Key": key.replace("__", "."), "Value": value} for key, value in attributes.items()]
+        balancer.api.modify_load_balancer_attributes(LoadBalancerArn=balancer.arn, Attributes=given)
+        answer = json.loads(balancer.get("/", **{"X-Forwarded-For": "10.9.8.7", "X_Odd": "1"})[1])["headers"]
+        headers = {name.lower(): value for name, value in answer.items()}
+        return headers.get("x-forwarded-for"), "x_odd" in headers
+
+    assert received() == ("10.9.8.7, 127.0.0.1", True)
+    assert received(routing__http__drop_invalid_header_fields__enabled="true") == ("10.9.8.7, 127.0.0.1", False)
+    assert received(routing__http__xff_header_processing__mode="preserve") == ("10.9.8.7", False)
+    assert received(routing__http__xff_header_processing__mode="remove") == (None, False)
+    chain, _ = received(
+        routing__http__xff_header_processing__mode="append", routing__http__xff_client_port__enabled="true"
+    )
+    assert chain.startswith("10.9.8.7, 127.0.0.1:")
+
+
+def test_the_target_with_the_fewest_requests_gets_the_next(sandbox, program):
+    balancer, busy, idle = Balancer(sandbox), program(), program()
+    fewest = [{"Key": "load_balancing.algorithm.type", "Value": "least_outstanding_requests"}]
+    balancer.api.modify_target_group_attributes(TargetGroupArn=balancer.group, Attributes=fewest)
+    balancer.register(busy)
+    balancer.wait(busy.port, "healthy")
+    busy.hold.clear()
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(balancer.get, "/slow")
+        assert busy.holding.wait(20)
+        balancer.register(idle)
+        balancer.wait(idle.port, "healthy")
+        assert {json.loads(balancer.get()[1])["port"] for _ in range(4)} == {idle.port}
+        busy.hold.set()
+        assert slow.result(20)[0] == 200
+
+
 def test_traffic_and_health_reach_cloudwatch(sandbox, program):
     balancer, one = Balancer(sandbox), program()
     balancer.register(one)

@@ -186,7 +186,7 @@ def test_contact_points_with_moto():
         BaseResponse: ["dispatch", "call_action", "_get_action", "_get_param"],
         BackendDict: ["reset"],
         FakeListener: ["rules"],
-        FakeLoadBalancer: ["activate"],
+        FakeLoadBalancer: ["activate", "VALID_ATTRS"],
         FakeTargetGroup: ["register", "deregister"],
         FakeBucket: ["set_lifecycle"],
         S3Backend: ["put_bucket_tagging", "put_bucket_encryption"],
