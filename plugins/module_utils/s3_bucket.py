@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.policy import compare_policies
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
+    DISRUPTIVE,
     GATHERED,
     Change,
     Exact,
@@ -68,6 +70,11 @@ TRANSITIONS = {
             "newer_noncurrent_versions": "NewerNoncurrentVersions",
         },
     ),
+}
+# What a rule deletes, if it is in force
+_DELETES = {
+    "expiration_days": "objects that are older than {days} days are deleted; with versioning, a version of each stays",
+    "noncurrent_version_expiration_days": "versions that have been replaced for {days} days are deleted for good",
 }
 # Storage classes that take an object only when it is so many days old
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-transition-general-considerations.html
@@ -313,7 +320,19 @@ def plan(aws: Aws, params: Mapping, current: Mapping | None) -> list[Change]:
         refuse_foreign(label, current["tags"], params)
     _refuse_impossible(label, params)
     wanted = desired(aws, params, current)
-    return [create(label, wanted)] if current is None else update(label, current, wanted)
+    if current is None:
+        return [create(label, wanted)]
+    return [_deleting(change) for change in update(label, current, wanted)]
+
+
+def _deleting(change: Change) -> Change:
+    """A lifecycle rule that begins to delete, or does so sooner than before: what that takes is not coming back."""
+    option = change.path.rpartition(".")[2]
+    if not change.path.startswith("lifecycle_rules.") or option not in _DELETES or change.after is None:
+        return change
+    if change.before is not None and change.before <= change.after:
+        return change
+    return replace(change, impact=DISRUPTIVE, note=_DELETES[option].format(days=change.after))
 
 
 def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[Change], say: Say) -> None:

@@ -203,7 +203,7 @@ _ROWS = {
             "GetEncryptionConfiguration GetBucketPublicAccessBlock GetBucketTagging GetLifecycleConfiguration "
             "GetBucketPolicy GetBucketOwnershipControls PutBucketVersioning PutEncryptionConfiguration "
             "PutBucketPublicAccessBlock PutBucketTagging PutLifecycleConfiguration PutBucketPolicy "
-            "PutBucketOwnershipControls DeleteBucketPolicy"
+            "PutBucketOwnershipControls DeleteBucketPolicy GetBucketLogging PutBucketLogging"
         ),
         "object": "GetObject GetObjectVersion PutObject DeleteObject DeleteObjectVersion",
     },

@@ -2,6 +2,7 @@ import pytest
 from ansible_collections.nexus_learn.aws.plugins.module_utils import elbv2_load_balancer
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import unknown
 from botocore.client import BaseClient
+from generated import same
 
 TAGS = {"Project": "nexus-learn", "Environment": "test", "ManagedBy": "ansible"}
 MODULE = "elbv2_load_balancer"
@@ -107,6 +108,18 @@ def test_create(quartet, module, elbv2, network, calls):
     assert len(calls) == 6, calls
 
 
+def test_a_check_returns_what_a_run_returns_of_a_bare_one(module, network):
+    """What AWS takes when it is left out, the default security group among it."""
+    bare = {
+        "name": "t-bare",
+        "subnets": network["subnets"][:2],
+        "target_group": {"name": "t-bare", "port": 8000, "vpc_id": network["vpc"]},
+    }
+    foretold, done = module(MODULE, bare, check=True), module(MODULE, bare)
+    for key in ("load_balancer", "target_group", "url"):
+        assert same(foretold[key], done[key]), (foretold[key], done[key])
+
+
 def test_check_on_an_empty_account(module, network, calls):
     predicted = {"vpc": unknown("VPC", "v"), "subnets": [unknown("subnet", "a"), unknown("subnet", "b")]}
     args = alb_args({**network, **predicted}, "t-not-there", security_groups=[unknown("security group", "alb")])
@@ -136,7 +149,11 @@ def test_https_and_redirect(quartet, elbv2, network, certificate):
 
 
 def test_a_new_target_group_takes_over(quartet, elbv2, network):
-    """The way out that the refusal of another port names."""
+    """The way out that the refusal of another port names.
+
+    hashicorp/terraform-provider-aws#636 and pulumi/pulumi-aws#4220: a group with another port is to be replaced, which
+    fails while a listener uses it.
+    """
     quartet(MODULE, alb_args(network, "t-move"))
     changes = quartet(MODULE, alb_args(network, "t-move", {"name": "t-move-2", "port": 9000}))["changes"]
     assert [(c["resource"], c["action"], c["path"]) for c in changes] == [

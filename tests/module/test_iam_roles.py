@@ -61,6 +61,7 @@ def test_create_many(quartet, iam, managed):
 
 
 def test_arns_are_predicted(module, calls):
+    """amazon.aws.iam_role has no ARN for a role that a check would make, and amazon.aws.iam_policy fails then."""
     result = module("iam_roles", role_args("t-not-there", path="/p/"), check=True)
     assert result["roles"]["t-not-there"]["arn"] == "arn:aws:iam::123456789012:role/p/t-not-there"
     assert calls.writes == []
@@ -142,6 +143,7 @@ def test_interrupted_run_converges(operation, module, quartet, iam, managed, mon
 
 
 def test_absent_twice(quartet, module, iam, managed):
+    """ansible-collections/community.aws#1054: iam_role could not delete a role with inline policies."""
     quartet("iam_roles", role_args("t-gone", managed_policies=managed))
     result = quartet("iam_roles", {"roles": [{"name": "t-gone"}], "tags": TAGS, "state": "absent"})
     assert [(change["action"], change["impact"]) for change in result["changes"]] == [("delete", "disruptive")]

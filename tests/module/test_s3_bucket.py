@@ -49,6 +49,8 @@ def args(name):
 
 
 def test_create(quartet, s3, args, name):
+    """ansible/ansible#27232: amazon.aws.s3_bucket has no check mode; ansible-collections/amazon.aws#2139: it is changed
+    in every run."""
     result = quartet("s3_bucket", args)
     assert [change["action"] for change in result["changes"]] == ["create"]
     assert result["bucket"]["arn"] == f"arn:aws:s3:::{name}"
@@ -58,6 +60,13 @@ def test_create(quartet, s3, args, name):
     assert all(s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values())
     rules = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
     assert [rule["Expiration"] for rule in rules] == [{"Days": 365}, {"ExpiredObjectDeleteMarker": True}]
+
+
+def test_a_check_returns_what_a_run_returns_of_a_new_one(module, args):
+    for asked in ({"name": args["name"]}, args):
+        foretold = module("s3_bucket", asked, check=True)["bucket"]
+        assert foretold == module("s3_bucket", asked)["bucket"]
+        module("s3_bucket", {"name": args["name"], "state": "absent"})
 
 
 def test_another_region(quartet, s3, sandbox, args, name):
@@ -178,6 +187,25 @@ def test_rules_in_another_order_and_what_s3_does_not_repeat_are_no_change(module
         one.get("Transitions", []).reverse()
     s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": rules[::-1]})
     assert module("s3_bucket", asked)["changes"] == []
+
+
+def test_it_is_said_what_a_rule_will_delete(module, args):
+    def notes(**days):
+        rules = [{"id": "a", "abort_incomplete_multipart_upload_days": 7, **days}]
+        changes = module("s3_bucket", {**args, "lifecycle_rules": rules})["changes"]
+        return {
+            change["path"].rpartition(".")[2]: change["note"] for change in changes if change["impact"] != "in-place"
+        }
+
+    module("s3_bucket", {**args, "lifecycle_rules": []})
+    assert notes(expiration_days=30) == {
+        "expiration_days": "objects that are older than 30 days are deleted; with versioning, a version of each stays"
+    }
+    assert notes(expiration_days=60) == {}
+    assert notes(expiration_days=60, noncurrent_version_expiration_days=5) == {
+        "noncurrent_version_expiration_days": "versions that have been replaced for 5 days are deleted for good"
+    }
+    assert notes() == {}
 
 
 WRONG_RULES = [
