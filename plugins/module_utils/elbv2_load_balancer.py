@@ -135,7 +135,8 @@ NEW_GROUP: dict[str, Any] = {
 def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
     """``{load_balancer, target_group, listeners, used_by}``; None for what is not there, listeners by port.
 
-    ``used_by`` are the ARNs of the load balancers, at most one by AWS's rules, that forward to the target group.
+    ``used_by`` are the names of the load balancers, at most one by AWS's rules, that forward to the target group; for a
+    moment also of one that has just been deleted.
     """
     elbv2 = aws.client("elbv2")
 
@@ -183,7 +184,8 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
         "listeners": {
             item["Port"]: _normal_listener(item, group_arn, params, tags[item["ListenerArn"]]) for item in found
         },
-        "used_by": group["LoadBalancerArns"] if group else [],
+        # arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/NAME/ID
+        "used_by": [arn.split("/")[-2] for arn in (group or {}).get("LoadBalancerArns", [])],
     }
 
 
@@ -393,11 +395,11 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         refuse_foreign(_tg_resource(params), group["tags"], params)
     _refuse_impossible(params)
     wanted = desired(params)
-    others = [arn for arn in current["used_by"] if not balancer or arn != balancer["arn"]]
+    others = [name for name in current["used_by"] if name != params["name"]]
     forwards = [port for port, fields in wanted["listeners"].items() if fields["action"] == _forward(params)]
     if others and forwards:
         raise Refused(
-            f"{_tg_resource(params)} is used by the load balancer {_name_of(others[0])} already, and AWS lets a target "
+            f"{_tg_resource(params)} is used by the load balancer {others[0]} already, and AWS lets a target "
             "group be used by one only. Set target_group.name to a new name."
         )
     changes = _plan_group(params, group, wanted["target_group"]) if params["target_group"] else []
@@ -415,11 +417,6 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     if params["listeners"] is not None:
         changes += _plan_listeners(params, current["listeners"], wanted["listeners"])
     return changes
-
-
-def _name_of(balancer_arn: str) -> str:
-    """``arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/NAME/ID``"""
-    return balancer_arn.split("/")[-2]
 
 
 def _plan_group(params: Mapping, there: Mapping | None, wanted: Mapping) -> list[Change]:
@@ -491,11 +488,11 @@ def _plan_absent(params: Mapping, current: Mapping) -> list[Change]:
             f"{_lb_resource(params)} is protected from deletion. Nothing was deleted. "
             "Set deletion_protection to false and run with state present first."
         )
-    gone = [balancer["arn"]] if balancer else []
-    users = [arn for arn in current["used_by"] if arn not in gone]
+    left = current["load_balancer"] is not None and balancer is None
+    users = [name for name in current["used_by"] if left or name != params["name"]]
     if group and users:
         raise Refused(
-            f"{_tg_resource(params)} is used by the load balancer {_name_of(users[0])}, which is not deleted. "
+            f"{_tg_resource(params)} is used by the load balancer {users[0]}, which is not deleted. "
             "Nothing was deleted. Take the target group out of its listeners and rules and run again."
         )
     if balancer:

@@ -173,13 +173,10 @@ CASES = {
         for kind in KINDS
     },
     **{f"{kind}.prefix": (balancer(**{f"{kind}__s3__prefix": ""}), {(BALANCER, f"{kind}.prefix")}) for kind in KINDS},
-    **{
-        f"{kind}.bucket off": (
-            balancer(**{f"{kind}__s3__enabled": "false"}),
-            {(BALANCER, f"{kind}.bucket"), (BALANCER, f"{kind}.prefix")},
-        )
-        for kind in KINDS
-    },
+    "access_logs.bucket off": (
+        balancer(access_logs__s3__enabled="false"),
+        {(BALANCER, "access_logs.bucket"), (BALANCER, "access_logs.prefix")},
+    ),
     "target_group.deregistration_delay": (
         group(deregistration_delay__timeout_seconds="300"),
         {(GROUP, "deregistration_delay")},

@@ -309,6 +309,31 @@ def test_a_group_that_another_load_balancer_uses(module, elbv2, network, calls):
     assert calls.writes == []
 
 
+def test_a_load_balancer_that_has_just_gone_is_in_nobodys_way(module, elbv2, network, monkeypatch):
+    """Stopped after DeleteLoadBalancer, while the target group still names it: the next run goes on."""
+    module(MODULE, alb_args(network, "t-gone-by"))
+    [balancer] = elbv2.describe_load_balancers(Names=["t-gone-by"])["LoadBalancers"]
+    elbv2.delete_load_balancer(LoadBalancerArn=balancer["LoadBalancerArn"])
+    describe = elbv2_load_balancer.describe
+    monkeypatch.setattr(
+        elbv2_load_balancer, "describe", lambda *arguments: describe(*arguments) | {"used_by": ["t-gone-by"]}
+    )
+    again = module(MODULE, alb_args(network, "t-gone-by"), check=True)["changes"]
+    assert [change["action"] for change in again] == ["create", "create"]
+    gone = module(MODULE, alb_args(network, "t-gone-by", state="absent"))["changes"]
+    assert [change["resource"] for change in gone] == ["target group t-gone-by"]
+
+
+def test_a_group_that_a_load_balancer_of_others_uses_is_not_deleted(module, elbv2, network, calls):
+    module(MODULE, alb_args(network, "t-left"))
+    [balancer] = elbv2.describe_load_balancers(Names=["t-left"])["LoadBalancers"]
+    elbv2.add_tags(ResourceArns=[balancer["LoadBalancerArn"]], Tags=[{"Key": "Environment", "Value": "prod"}])
+    calls.clear()
+    refused = module(MODULE, alb_args(network, "t-left", state="absent"), expect_failure=True)["msg"]
+    assert "is used by the load balancer t-left, which is not deleted" in refused
+    assert calls.writes == []
+
+
 def test_repair_and_back(quartet, elbv2, network):
     """While the service is repaired, the load balancer answers itself."""
     repaired = {"port": 80, "fixed_response": {"status_code": 503, "message_body": "Back at nine"}}
