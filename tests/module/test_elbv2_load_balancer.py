@@ -329,7 +329,8 @@ def test_a_group_that_a_load_balancer_of_others_uses_is_not_deleted(module, elbv
     [balancer] = elbv2.describe_load_balancers(Names=["t-left"])["LoadBalancers"]
     elbv2.add_tags(ResourceArns=[balancer["LoadBalancerArn"]], Tags=[{"Key": "Environment", "Value": "prod"}])
     calls.clear()
-    refused = module(MODULE, alb_args(network, "t-left", state="absent"), expect_failure=True)["msg"]
+    args = alb_args(network, "t-left", state="absent", wait_timeout=1)
+    refused = module(MODULE, args, expect_failure=True)["msg"]
     assert "is used by the load balancer t-left, which is not deleted" in refused
     assert calls.writes == []
 
