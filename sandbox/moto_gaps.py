@@ -23,6 +23,10 @@ def install(sandbox: Sandbox) -> None:
     logs_kms_key()
     logs_class_and_deletion_protection()
     security_group_in_use(sandbox)
+    security_group_rules()
+    network_in_use()
+    vpc_endpoint_changes()
+    flow_log_destinations()
     secret_promotion()
     secret_scheduled_for_deletion()
     aws_managed_policies()
@@ -165,7 +169,8 @@ def security_group_in_use(sandbox: Sandbox) -> None:
             for rule in [*group.ingress_rules, *group.egress_rules]
             if rule.source_group.get("GroupId") == identifier
         ]
-        if referring or identifier in group_users(sandbox, self.region_name):
+        held = {group.id for interface in self.enis.values() for group in interface.group_set}
+        if referring or identifier in held or identifier in group_users(sandbox, self.region_name):
             raise DependencyViolationError(f"resource {identifier} has a dependent object")
         return original(self, name, group_id)
 
@@ -184,6 +189,151 @@ def group_users(sandbox: Sandbox, region: str) -> set[str]:
                 network = service.get("networkConfiguration", {}).get("awsvpcConfiguration", {})
                 used |= set(network.get("securityGroups", [])) if service["runningCount"] else set()
     return used
+
+
+def network_in_use() -> None:
+    """AWS deletes no subnet that has network interfaces, and no VPC that has a gateway or groups of somebody's.
+
+    https://docs.aws.amazon.com/vpc/latest/userguide/delete-vpc.html
+    """
+    from moto.ec2.exceptions import DependencyViolationError
+    from moto.ec2.models.nat_gateways import NatGatewayBackend
+    from moto.ec2.models.subnets import SubnetBackend
+    from moto.ec2.models.vpcs import VPCBackend
+
+    @replaces(NatGatewayBackend, "delete_nat_gateway")
+    def delete_nat_gateway(original, self, nat_gateway_id):
+        gateway = original(self, nat_gateway_id)
+        self.enis.pop(gateway._eni.id, None)
+        for address in self.addresses:
+            if address.eni is gateway._eni:
+                self.disassociate_address(address=address.public_ip)
+        return gateway
+
+    @replaces(SubnetBackend, "delete_subnet")
+    def delete_subnet(original, self, subnet_id):
+        if any(interface.subnet.id == subnet_id for interface in self.enis.values()):
+            raise DependencyViolationError(f"The subnet '{subnet_id}' has dependencies and cannot be deleted.")
+        return original(self, subnet_id)
+
+    @replaces(VPCBackend, "delete_vpc")
+    def delete_vpc(original, self, vpc_id):
+        groups = [group for group in self.groups[vpc_id].values() if group.name != "default"]
+        gateways = [gateway for gateway in self.internet_gateways.values() if gateway.vpc and gateway.vpc.id == vpc_id]
+        if groups or gateways:
+            raise DependencyViolationError(f"The vpc '{vpc_id}' has dependencies and cannot be deleted.")
+        return original(self, vpc_id)
+
+
+def security_group_rules() -> None:
+    """A rule is its protocol, its ports and its peer; the description is a field of it, which may change or go.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_UpdateSecurityGroupRuleDescriptionsIngress.html
+    """
+    from moto.ec2.exceptions import EC2ClientError, InvalidPermissionNotFoundError
+    from moto.ec2.models.security_groups import SecurityGroup, SecurityGroupBackend, SecurityGroupRule
+
+    def place(rule) -> dict:
+        """Where moto keeps the description: with the peer."""
+        return rule.ip_range or rule.source_group or rule.prefix_list
+
+    @replaces(SecurityGroupRule, "__init__")
+    def init(original, self, ec2_backend, ip_protocol, group_id, from_port, to_port, *peer, **more):
+        ports = [-1 if port is None else port for port in (from_port, to_port)]
+        original(self, ec2_backend, ip_protocol, group_id, *ports, *peer, **more)
+        self.prefix_list = dict(peer[2] or {}) if len(peer) > 2 else {}
+        if self.ip_protocol == "58":
+            self.ip_protocol = "icmpv6"
+
+    @replaces(SecurityGroupRule, "__eq__")
+    def equal(original, self, other):
+        def key(rule):
+            peers = [rule.ip_range.get("CidrIp"), rule.ip_range.get("CidrIpv6"), rule.source_group.get("GroupId")]
+            return rule.ip_protocol, rule.from_port, rule.to_port, *peers, rule.prefix_list_id
+
+        return key(self) == key(other)
+
+    @replaces(SecurityGroupBackend, "_sg_update_description")
+    def update_description(original, self, given, rule):
+        place(rule).pop("Description", None)
+        if "Description" in place(given):
+            place(rule)["Description"] = place(given)["Description"]
+
+    @replaces(SecurityGroup, "_flattened_rules")
+    def flattened(original, self, rules):
+        views = original(self, rules)
+        for view in views:  # one for each protocol and its ports
+            what = (view.ip_protocol, view.from_port, view.to_port)
+            mine = [rule for rule in rules if (rule.ip_protocol, rule.from_port, rule.to_port) == what]
+            view.prefix_list_ids = [rule.prefix_list for rule in mine if rule.prefix_list]
+        return views
+
+    def demand_prefix_lists(self, arguments) -> None:
+        for item in arguments.get("prefix_list_ids") or []:
+            if item["PrefixListId"] not in self.managed_prefix_lists:
+                message = f"The prefix list ID '{item['PrefixListId']}' does not exist"
+                raise EC2ClientError("InvalidPrefixListID.NotFound", message)
+
+    for direction in ("ingress", "egress"):
+
+        @replaces(SecurityGroupBackend, f"authorize_security_group_{direction}")
+        def authorize(original, self, *args, **kwargs):
+            demand_prefix_lists(self, kwargs)
+            return original(self, *args, **kwargs)
+
+    @replaces(SecurityGroupBackend, "revoke_security_group_egress")
+    def revoke_egress(original, self, **arguments):
+        # moto leaves rules for IPv6 where the VPC has no such addresses
+        ranges = arguments["ip_ranges"]
+        group = self.get_security_group_by_name_or_id(arguments["group_name_or_id"])
+        for ipv6 in [item for item in ranges if "CidrIpv6" in item]:
+            ports = (arguments["from_port"], arguments["to_port"])
+            rule = SecurityGroupRule(self, arguments["ip_protocol"], group.group_id, *ports, ipv6)
+            if rule not in group.egress_rules:
+                raise InvalidPermissionNotFoundError()
+            group.egress_rules.remove(rule)
+        return original(self, **{**arguments, "ip_ranges": [item for item in ranges if "CidrIpv6" not in item]})
+
+
+def vpc_endpoint_changes() -> None:
+    """ModifyVpcEndpoint turns private DNS on and off, and puts back the policy that allows everything.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyVpcEndpoint.html
+    """
+    from moto.ec2.models.vpcs import VPCEndPoint
+    from moto.ec2.responses.vpcs import VPCs
+
+    @replaces(VPCs, "modify_vpc_endpoint")
+    def modify(original, self):
+        (endpoint,) = self.ec2_backend.describe_vpc_endpoints(vpc_end_point_ids=[self._get_param("VpcEndpointId")])
+        answer = original(self)
+        if self._get_bool_param("ResetPolicy"):
+            endpoint.policy_document = json.dumps(VPCEndPoint.DEFAULT_POLICY)
+        private_dns = self._get_bool_param("PrivateDnsEnabled")
+        if private_dns is not None:
+            endpoint.private_dns_enabled = private_dns
+        return answer
+
+
+def flow_log_destinations() -> None:
+    """A flow log to a log group is given its ARN, and says its name; one to a bucket may be given a folder of it.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateFlowLogs.html
+    """
+    from moto.ec2.models.flow_logs import FlowLogsBackend
+
+    @replaces(FlowLogsBackend, "create_flow_logs")
+    def create_flow_logs(original, self, **arguments):
+        kind, destination = arguments["log_destination_type"] or "cloud-watch-logs", arguments["log_destination"]
+        if kind == "cloud-watch-logs" and destination:
+            arguments |= {"log_group_name": destination.removesuffix(":*").split(":")[-1], "log_destination": None}
+        elif kind == "s3" and destination:
+            arguments["log_destination"] = destination.split("/")[0]
+        made, failed = original(self, **arguments)
+        if kind == "s3":
+            for flow_log in made:
+                flow_log.log_destination = destination
+        return made, failed
 
 
 def secret_promotion() -> None:

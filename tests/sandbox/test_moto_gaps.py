@@ -51,6 +51,145 @@ def test_kms_key_of_a_log_group(sandbox):
         logs.associate_kms_key(logGroupName=unique("/none"), kmsKeyId=key)
 
 
+@pytest.fixture
+def vpc_id(sandbox):
+    return sandbox.client("ec2").create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+
+
+@pytest.mark.parametrize("direction", ["ingress", "egress"])
+@pytest.mark.parametrize(
+    ("peers", "peer"),
+    [
+        ("IpRanges", {"CidrIp": "10.0.0.0/8"}),
+        ("Ipv6Ranges", {"CidrIpv6": "fd00::/8"}),
+        ("UserIdGroupPairs", "GroupId"),
+        ("PrefixListIds", "PrefixListId"),
+    ],
+)
+def test_the_description_of_a_rule_is_no_part_of_what_it_is(sandbox, vpc_id, direction, peers, peer):
+    ec2 = sandbox.client("ec2")
+    group = ec2.create_security_group(GroupName=unique("rules"), Description="x", VpcId=vpc_id)["GroupId"]
+    if peer == "GroupId":
+        peer = {"GroupId": group}
+    elif peer == "PrefixListId":
+        made = ec2.create_managed_prefix_list(PrefixListName="x", MaxEntries=1, AddressFamily="IPv4")
+        peer = {"PrefixListId": made["PrefixList"]["PrefixListId"]}
+
+    def rule(**more):
+        return {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, peers: [peer | more]}
+
+    def call(operation, **more):
+        getattr(ec2, f"{operation}_{direction}")(GroupId=group, IpPermissions=[rule(**more)])
+
+    def described():
+        [there] = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+        found = there["IpPermissions" if direction == "ingress" else "IpPermissionsEgress"]
+        return [item.get("Description") for one in found for item in one[peers] if peer.items() <= item.items()]
+
+    call("authorize_security_group", Description="one")
+    assert described() == ["one"]
+    with pytest.raises(ClientError, match=r"InvalidPermission\.Duplicate"):
+        call("authorize_security_group", Description="other")
+    call("update_security_group_rule_descriptions", Description="other")
+    assert described() == ["other"]
+    call("update_security_group_rule_descriptions")
+    assert described() == [None]
+    call("update_security_group_rule_descriptions", Description="last")
+    call("revoke_security_group")
+    assert described() == []
+    with pytest.raises(ClientError, match=r"InvalidPermission\.NotFound"):
+        call("revoke_security_group")
+
+
+def test_a_rule_for_a_prefix_list_that_there_is_not(sandbox, vpc_id):
+    ec2 = sandbox.client("ec2")
+    group = ec2.create_security_group(GroupName=unique("rules"), Description="x", VpcId=vpc_id)["GroupId"]
+    rule = {"IpProtocol": "-1", "PrefixListIds": [{"PrefixListId": "pl-0123456789abcdef0"}]}
+    for authorize in (ec2.authorize_security_group_ingress, ec2.authorize_security_group_egress):
+        with pytest.raises(ClientError, match=r"InvalidPrefixListID\.NotFound"):
+            authorize(GroupId=group, IpPermissions=[rule])
+
+
+def test_rules_without_ports(sandbox, vpc_id):
+    ec2 = sandbox.client("ec2")
+    group = ec2.create_security_group(GroupName=unique("rules"), Description="x", VpcId=vpc_id)["GroupId"]
+    rules = [{"IpProtocol": protocol, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]} for protocol in ("icmp", "58", "50")]
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=rules)
+    [there] = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+    assert [rule["IpProtocol"] for rule in there["IpPermissions"]] == ["icmp", "icmpv6", "50"]
+
+
+def test_a_network_interface_holds_its_subnet_its_groups_and_so_the_vpc(sandbox, vpc_id):
+    ec2 = sandbox.client("ec2")
+    group = ec2.create_security_group(GroupName=unique("used"), Description="x", VpcId=vpc_id)["GroupId"]
+    subnet = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.9.0.0/24")["Subnet"]["SubnetId"]
+    interface = ec2.create_network_interface(SubnetId=subnet, Groups=[group])["NetworkInterface"]
+    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc_id)
+    address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    nat = ec2.create_nat_gateway(SubnetId=subnet, AllocationId=address)["NatGateway"]["NatGatewayId"]
+
+    def refused(call, **what):
+        with pytest.raises(ClientError, match="DependencyViolation"):
+            call(**what)
+
+    refused(ec2.delete_subnet, SubnetId=subnet)
+    refused(ec2.delete_security_group, GroupId=group)
+    ec2.delete_network_interface(NetworkInterfaceId=interface["NetworkInterfaceId"])
+    refused(ec2.delete_subnet, SubnetId=subnet)
+    ec2.delete_nat_gateway(NatGatewayId=nat)
+    assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[address])["Addresses"][0]
+    ec2.delete_subnet(SubnetId=subnet)
+    refused(ec2.delete_vpc, VpcId=vpc_id)
+    ec2.delete_security_group(GroupId=group)
+    refused(ec2.delete_vpc, VpcId=vpc_id)
+    ec2.detach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc_id)
+    ec2.delete_vpc(VpcId=vpc_id)
+
+
+def test_flow_logs_to_a_log_group_and_to_a_folder_of_a_bucket(sandbox, vpc_id):
+    ec2, bucket = sandbox.client("ec2"), unique("flow")
+    sandbox.client("s3").create_bucket(Bucket=bucket)
+
+    def made(**arguments):
+        answer = ec2.create_flow_logs(ResourceType="VPC", ResourceIds=[vpc_id], TrafficType="ALL", **arguments)
+        assert answer["Unsuccessful"] == []
+        [flow_log] = ec2.describe_flow_logs(FlowLogIds=answer["FlowLogIds"])["FlowLogs"]
+        return {key: flow_log.get(key) for key in ("LogDestinationType", "LogDestination", "LogGroupName")}
+
+    group = "arn:aws:logs:us-east-1:123456789012:log-group:/flow:*"
+    role = "arn:aws:iam::123456789012:role/flow"
+    assert made(LogDestination=group, DeliverLogsPermissionArn=role) == {
+        "LogDestinationType": "cloud-watch-logs",
+        "LogDestination": None,
+        "LogGroupName": "/flow",
+    }
+    folder = f"arn:aws:s3:::{bucket}/vpc/"
+    assert made(LogDestinationType="s3", LogDestination=folder) == {
+        "LogDestinationType": "s3",
+        "LogDestination": folder,
+        "LogGroupName": None,
+    }
+
+
+def test_an_endpoint_changes_its_private_dns_and_its_policy(sandbox, vpc_id):
+    ec2 = sandbox.client("ec2")
+    service = "com.amazonaws.us-east-1.logs"
+    endpoint = ec2.create_vpc_endpoint(VpcId=vpc_id, ServiceName=service, VpcEndpointType="Interface")["VpcEndpoint"]
+    endpoint_id = endpoint["VpcEndpointId"]
+
+    def there():
+        return ec2.describe_vpc_endpoints(VpcEndpointIds=[endpoint_id])["VpcEndpoints"][0]
+
+    nothing = json.dumps({"Version": "2012-10-17", "Statement": []})
+    ec2.modify_vpc_endpoint(VpcEndpointId=endpoint_id, PrivateDnsEnabled=False, PolicyDocument=nothing)
+    assert (there()["PrivateDnsEnabled"], there()["PolicyDocument"]) == (False, nothing)
+    ec2.modify_vpc_endpoint(VpcEndpointId=endpoint_id, ResetPolicy=True)
+    assert (there()["PrivateDnsEnabled"], there()["PolicyDocument"]) == (False, endpoint["PolicyDocument"])
+    ec2.modify_vpc_endpoint(VpcEndpointId=endpoint_id, PrivateDnsEnabled=True)
+    assert there()["PrivateDnsEnabled"]
+
+
 def test_a_security_group_that_another_one_refers_to(sandbox):
     ec2 = sandbox.client("ec2")
     vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
