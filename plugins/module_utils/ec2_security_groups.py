@@ -36,6 +36,9 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
 )
 
 DIRECTIONS = {"ingress": "from", "egress": "to"}
+# Their FromPort is the ICMP type and their ToPort the code; -1 is every one.
+ICMP = ("icmp", "icmpv6")
+PROTOCOLS = ("tcp", "udp", *ICMP)
 # What AWS gives to a new group, and what a group gets whose egress is left out.
 ALLOW_ALL = [{"protocol": "-1", "cidr_blocks": ["0.0.0.0/0"]}]
 # IpPermission's lists, and in each the key that names the other side
@@ -60,6 +63,10 @@ class Rule:
     def key(self, direction: str) -> str:
         if self.protocol == "-1":
             what = "all"
+        elif self.from_port is None or (self.protocol in ICMP and self.from_port == -1):
+            what = self.protocol
+        elif self.protocol in ICMP:
+            what = f"{self.protocol} type {self.from_port}" + (f" code {self.to_port}" if self.to_port != -1 else "")
         elif self.from_port == self.to_port:
             what = f"{self.protocol} {self.from_port}"
         else:
@@ -83,14 +90,15 @@ def rules_of(permissions: Sequence[Mapping], names: Mapping[str, str]) -> Iterat
     ``names`` turns ids of groups into names, so that a rule reads the same before the groups exist.
     """
     for permission in permissions:
+        protocol = permission["IpProtocol"]
         ports = {key: permission[key] for key in ("FromPort", "ToPort") if permission.get(key) is not None}
-        if permission["IpProtocol"] == "-1":
-            ports = {}
+        # of any other protocol AWS lets all ports through, whatever is said of them
+        first, last = (ports.get("FromPort"), ports.get("ToPort")) if protocol in PROTOCOLS else (None, None)
         for peer_list, id_key in _PEERS.items():
             for peer in permission.get(peer_list, []):
                 name = names.get(peer[id_key], peer[id_key])
-                rule = Rule(permission["IpProtocol"], ports.get("FromPort"), ports.get("ToPort"), peer_list, name)
-                own = {"IpProtocol": permission["IpProtocol"], **ports, peer_list: [peer]}
+                rule = Rule(protocol, first, last, peer_list, name)
+                own = {"IpProtocol": protocol, **ports, peer_list: [peer]}
                 yield rule, peer.get("Description", ""), own
 
 
@@ -159,12 +167,7 @@ def wanted_rules(params: Mapping, group: Mapping, direction: str) -> dict[str, t
         given = ALLOW_ALL if direction == "egress" else []
     rules: dict[str, tuple[Rule, str]] = {}
     for entry in given:
-        all_traffic = entry["protocol"] == "-1"
-        from_port, to_port = (None, None) if all_traffic else (entry.get("from_port"), entry.get("to_port"))
-        if not all_traffic and (from_port is None or to_port is None):
-            raise Refused(
-                f"{resource(group['name'])}: a rule for {entry['protocol']} in {direction} needs from_port and to_port."
-            )
+        from_port, to_port = _ports(group["name"], direction, entry)
         peers = [_cidr(group["name"], direction, cidr) for cidr in entry.get("cidr_blocks") or []]
         for peer in entry.get(groups_option) or []:
             if peer not in names and not peer.startswith("sg-") and not is_unknown(peer):
@@ -173,12 +176,39 @@ def wanted_rules(params: Mapping, group: Mapping, direction: str) -> dict[str, t
                     "security_groups nor an id (sg-...). Correct the name, or add the group to the list."
                 )
             peers.append(("UserIdGroupPairs", peer))
+        for peer in entry.get("prefix_list_ids") or []:
+            if not peer.startswith("pl-"):
+                raise Refused(f"{resource(group['name'])}: prefix_list_ids names {peer}, which is no id (pl-...).")
+            peers.append(("PrefixListIds", peer))
         if not peers:
-            raise Refused(f"{resource(group['name'])}: a rule in {direction} needs cidr_blocks or {groups_option}.")
+            raise Refused(
+                f"{resource(group['name'])}: a rule in {direction} needs cidr_blocks, {groups_option} or "
+                "prefix_list_ids."
+            )
         for peer_list, peer in peers:
             rule = Rule(entry["protocol"], from_port, to_port, peer_list, peer)
             rules[rule.key(direction)] = (rule, entry.get("description") or "")
     return rules
+
+
+def _ports(name: str, direction: str, entry: Mapping) -> tuple[int | None, int | None]:
+    """FromPort and ToPort as AWS stores them; ``Refused`` for what it would not take.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpPermission.html
+    """
+    protocol, first, last = entry["protocol"], entry.get("from_port"), entry.get("to_port")
+    if protocol == "-1":
+        return None, None
+    if protocol in ICMP:
+        first, last = (-1 if number is None else number for number in (first, last))
+        right = (first, last) == (-1, -1) or (0 <= first <= 255 and -1 <= last <= 255)
+        needs = "an ICMP type as from_port and a code as to_port, both from 0 to 255, or -1 for every one"
+    else:
+        right = first is not None and last is not None and 0 <= first <= last <= 65535
+        needs = "from_port and to_port, the first and the last of ports from 0 to 65535"
+    if not right:
+        raise Refused(f"{resource(name)}: a rule for {protocol} in {direction} needs {needs}.")
+    return first, last
 
 
 def _cidr(name: str, direction: str, cidr: str) -> tuple[str, str]:
@@ -391,7 +421,7 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
 
     def one(group: Mapping) -> dict[str, Any]:
         there = current.get(group["name"])
-        known = _visible(there) if there else {"id": unknown("security group", group["name"])}
+        known = _visible(there) if there else {"id": unknown("security group", group["name"]), "tags": {}}
         return predicted(known, desired(params, group, there))
 
     return {"security_groups": {group["name"]: one(group) for group in params["security_groups"]}}

@@ -35,15 +35,15 @@ options:
         default: []
         suboptions:
           protocol:
-            description: V(tcp), V(udp), or V(-1) for all traffic.
+            description: V(tcp), V(udp), V(icmp), V(icmpv6), or V(-1) for all traffic.
             type: str
-            choices: [tcp, udp, "-1"]
+            choices: [tcp, udp, icmp, icmpv6, "-1"]
             default: tcp
           from_port:
-            description: First port. Required for V(tcp) and V(udp).
+            description: First port, required for V(tcp) and V(udp). The type for ICMP, V(-1) or left out for every one.
             type: int
           to_port:
-            description: Last port. Required for V(tcp) and V(udp).
+            description: Last port, required for V(tcp) and V(udp). The code for ICMP, V(-1) or left out for every one.
             type: int
           cidr_blocks:
             description: IPv4 or IPv6 address ranges.
@@ -51,6 +51,13 @@ options:
             elements: str
           source_security_groups:
             description: Groups, by a name of this list or by id.
+            type: list
+            elements: str
+          prefix_list_ids:
+            description:
+              - Prefix lists by id (C(pl-...)), AWS's own ones too, for example that of CloudFront or of the gateway
+                endpoint of S3.
+              - See U(https://docs.aws.amazon.com/vpc/latest/userguide/working-with-aws-managed-prefix-lists.html).
             type: list
             elements: str
           description:
@@ -62,15 +69,15 @@ options:
         elements: dict
         suboptions:
           protocol:
-            description: V(tcp), V(udp), or V(-1) for all traffic.
+            description: V(tcp), V(udp), V(icmp), V(icmpv6), or V(-1) for all traffic.
             type: str
-            choices: [tcp, udp, "-1"]
+            choices: [tcp, udp, icmp, icmpv6, "-1"]
             default: tcp
           from_port:
-            description: First port. Required for V(tcp) and V(udp).
+            description: First port, required for V(tcp) and V(udp). The type for ICMP, V(-1) or left out for every one.
             type: int
           to_port:
-            description: Last port. Required for V(tcp) and V(udp).
+            description: Last port, required for V(tcp) and V(udp). The code for ICMP, V(-1) or left out for every one.
             type: int
           cidr_blocks:
             description: IPv4 or IPv6 address ranges.
@@ -78,6 +85,13 @@ options:
             elements: str
           destination_security_groups:
             description: Groups, by a name of this list or by id.
+            type: list
+            elements: str
+          prefix_list_ids:
+            description:
+              - Prefix lists by id (C(pl-...)), AWS's own ones too, for example that of CloudFront or of the gateway
+                endpoint of S3.
+              - See U(https://docs.aws.amazon.com/vpc/latest/userguide/working-with-aws-managed-prefix-lists.html).
             type: list
             elements: str
           description:
@@ -136,10 +150,11 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils import ec2_securit
 from ansible_collections.nexus_learn.aws.plugins.module_utils.doors import module_main
 
 RULE = {
-    "protocol": {"type": "str", "choices": ["tcp", "udp", "-1"], "default": "tcp"},
+    "protocol": {"type": "str", "choices": ["tcp", "udp", "icmp", "icmpv6", "-1"], "default": "tcp"},
     "from_port": {"type": "int"},
     "to_port": {"type": "int"},
     "cidr_blocks": {"type": "list", "elements": "str"},
+    "prefix_list_ids": {"type": "list", "elements": "str"},
     "description": {"type": "str"},
 }
 GROUPS = {"type": "list", "elements": "str"}

@@ -95,52 +95,42 @@ def test_a_run_without_changes_is_one_call(module, vpc_id, calls):
     assert calls == [("ec2", "DescribeSecurityGroups")]
 
 
-def https(cidr):
-    return [{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": cidr}]}]
-
-
-DRIFTS = {
-    "ingress.tcp 443 from 203.0.113.0/24": lambda ec2, group: ec2.authorize_security_group_ingress(
-        GroupId=group["GroupId"], IpPermissions=https("203.0.113.0/24")
-    ),
-    "egress.tcp 443 to 203.0.113.0/24": lambda ec2, group: ec2.authorize_security_group_egress(
-        GroupId=group["GroupId"], IpPermissions=https("203.0.113.0/24")
-    ),
-    "ingress.icmp 8--1 from 203.0.113.0/24": lambda ec2, group: ec2.authorize_security_group_ingress(
-        GroupId=group["GroupId"],
-        IpPermissions=[{"IpProtocol": "icmp", "FromPort": 8, "ToPort": -1, "IpRanges": [{"CidrIp": "203.0.113.0/24"}]}],
-    ),
-    "ingress.tcp 6379 from t-worker": lambda ec2, group: ec2.revoke_security_group_ingress(
-        GroupId=group["GroupId"], IpPermissions=[p for p in group["IpPermissions"] if p["FromPort"] == 6379]
-    ),
-    "ingress.tcp 8000-8010 from 10.0.0.0/8": lambda ec2, group: ec2.update_security_group_rule_descriptions_ingress(
-        GroupId=group["GroupId"],
-        IpPermissions=[
-            {
-                "IpProtocol": "tcp",
-                "FromPort": 8000,
-                "ToPort": 8010,
-                "IpRanges": [{"CidrIp": "10.0.0.0/8", "Description": "changed"}],
-            }
-        ],
-    ),
-    "tags.ManagedBy": lambda ec2, group: ec2.delete_tags(Resources=[group["GroupId"]], Tags=[{"Key": "ManagedBy"}]),
-    "tags.extra": lambda ec2, group: ec2.create_tags(
-        Resources=[group["GroupId"]], Tags=[{"Key": "extra", "Value": "1"}]
-    ),
-}
-
-
-def test_every_drift_is_seen_and_mended(quartet, module, ec2, vpc_id):
+def test_a_rule_that_goes_is_disruptive_and_one_that_comes_is_not(module, vpc_id):
+    module(MODULE, redis_args(vpc_id))
     args = redis_args(vpc_id)
-    before = module(MODULE, args)["security_groups"]
-    for path, drift in DRIFTS.items():
-        drift(ec2, groups(ec2, vpc_id)["t-redis"])
-        (change,) = quartet(MODULE, args)["changes"]
-        assert (change["resource"], change["path"]) == ("security group t-redis", path)
-        removed = change["after"] is None and path.startswith(("ingress", "egress"))
-        assert (change["impact"] == "disruptive") is removed, path
-        assert module(MODULE, args)["security_groups"] == before, path
+    args["security_groups"][0]["ingress"][0]["from_port"] = 6378
+    changes = module(MODULE, args, check=True)["changes"]
+    assert {(change["path"], change["impact"]) for change in changes} == {
+        ("ingress.tcp 6379 from t-worker", "disruptive"),
+        ("ingress.tcp 6378-6379 from t-worker", "in-place"),
+    }
+
+
+def test_adopt_takes_over_exactly_what_differs(module, left_alone, ec2, vpc_id, calls):
+    """A group that somebody made by hand, with rules and tags of theirs."""
+    theirs = [{"ResourceType": "security-group", "Tags": [{"Key": "Environment", "Value": "prod"}]}]
+    group = ec2.create_security_group(
+        GroupName="t-adopt", Description="by hand", VpcId=vpc_id, TagSpecifications=theirs
+    )
+    rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[rule])
+    ours = {"name": "t-adopt", "ingress": [{"from_port": 443, "to_port": 443, "cidr_blocks": ["10.0.0.0/8"]}]}
+    wanted = {"vpc_id": vpc_id, "security_groups": [ours], "tags": TAGS}
+    calls.clear()
+    assert '"adopt": ["security group t-adopt"]' in module(MODULE, wanted, expect_failure=True)["msg"]
+    assert calls.writes == []
+    adopting = {**wanted, "adopt": ["security group t-adopt"]}
+    assert len(left_alone(MODULE, adopting)) == 1
+    foretold = module(MODULE, adopting, check=True)["changes"]
+    assert {(change["action"], change["path"]) for change in foretold} == {
+        ("update", "ingress.tcp 22 from 0.0.0.0/0"),
+        ("update", "ingress.tcp 443 from 10.0.0.0/8"),
+        *(("update", f"tags.{tag}") for tag in TAGS),
+    }
+    done = module(MODULE, adopting)
+    assert done["changes"] == foretold
+    assert done["security_groups"]["t-adopt"]["id"] == group["GroupId"]
+    assert module(MODULE, adopting, check=True)["changes"] == module(MODULE, wanted)["changes"] == []
 
 
 def test_refusals(module, ec2, vpc_id, calls):
@@ -159,7 +149,12 @@ def test_refusals(module, ec2, vpc_id, calls):
     assert "names t-nobody" in refused({"name": "t-x", "ingress": [{**rule, "source_security_groups": ["t-nobody"]}]})
     assert "10.0.0.0/40" in refused({"name": "t-x", "ingress": [{**rule, "cidr_blocks": ["10.0.0.0/40"]}]})
     assert "needs cidr_blocks" in refused({"name": "t-x", "ingress": [rule]})
-    assert "from_port" in refused({"name": "t-x", "egress": [{"cidr_blocks": ["10.0.0.0/8"]}]})
+    world = {"cidr_blocks": ["0.0.0.0/0"]}
+    for ports in ({}, {"from_port": 1}, {"from_port": 2, "to_port": 1}, {"from_port": 1, "to_port": 65536}):
+        assert "the first and the last of ports" in refused({"name": "t-x", "egress": [{**world, **ports}]})
+    for icmp in ({"to_port": 0}, {"from_port": 256}, {"from_port": 3, "to_port": -2}):
+        assert "an ICMP type" in refused({"name": "t-x", "ingress": [{**world, "protocol": "icmp", **icmp}]})
+    assert "no id" in refused({"name": "t-x", "ingress": [{**rule, "prefix_list_ids": ["com.amazonaws.x"]}]})
     assert calls.writes == []
 
 
@@ -203,26 +198,17 @@ def test_absent_is_refused_while_others_name_a_group(module, ec2, vpc_id, calls)
     assert calls.writes == []
 
 
-def test_absent_waits_for_network_interfaces_and_names_them(module, ec2, vpc_id, monkeypatch):
-    """The sandbox deletes a group that is in use, AWS does not: its refusal is put in here."""
+def test_absent_waits_for_network_interfaces_and_names_them(module, ec2, vpc_id):
+    """hashicorp/terraform-provider-aws#3414, #17548: the deletion hangs for many minutes, and nobody says on what."""
     group_id = module(MODULE, redis_args(vpc_id))["security_groups"]["t-plain"]["id"]
     subnet = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.7.1.0/24")["Subnet"]["SubnetId"]
     interface = ec2.create_network_interface(SubnetId=subnet, Groups=[group_id], Description="ELB app/t")
-    original = BaseClient._make_api_call
-
-    def in_use(self, called, arguments):
-        if called == "DeleteSecurityGroup" and arguments["GroupId"] == group_id:
-            error = {"Error": {"Code": "DependencyViolation", "Message": "has a dependent object"}}
-            raise ec2.exceptions.ClientError(error, called)
-        return original(self, called, arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(BaseClient, "_make_api_call", in_use)
-        result = module(MODULE, redis_args(vpc_id, state="absent", wait_timeout=1), expect_failure=True)
-    assert interface["NetworkInterface"]["NetworkInterfaceId"] in result["msg"]
-    assert "ELB app/t" in result["msg"]
+    interface_id = interface["NetworkInterface"]["NetworkInterfaceId"]
+    result = module(MODULE, redis_args(vpc_id, state="absent", wait_timeout=1), expect_failure=True)
+    assert f"{interface_id} (ELB app/t)" in result["msg"]
     assert "wait_timeout" in result["msg"]
     assert list(groups(ec2, vpc_id)) == ["t-plain"]
+    ec2.delete_network_interface(NetworkInterfaceId=interface_id)
     module(MODULE, redis_args(vpc_id, state="absent"))
     assert groups(ec2, vpc_id) == {}
 
