@@ -167,8 +167,12 @@ def user_tags(tags: Mapping[str, str]) -> dict[str, str]:
 OWNER_TAGS = ("Project", "Environment", "Region")
 
 
-def refuse_foreign(resource: str, current_tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
+def refuse_foreign(
+    resource: str, current_tags: Mapping[str, str], params: Mapping[str, Any], along: Iterable[str] = ()
+) -> None:
     """Refuse to touch a resource of the same name that another stack, or nobody, owns.
+
+    ``along`` are more such resources: only all of them together can be taken over.
 
     Ownership is the tags Project, Environment and Region (names of IAM roles are shared by all regions). A module that
     is given no such tags owns whatever it names, and ``adopt`` takes over what it names: the plan then shows the tags,
@@ -176,7 +180,7 @@ def refuse_foreign(resource: str, current_tags: Mapping[str, str], params: Mappi
     """
     if not is_foreign(current_tags, params["tags"]):
         return
-    if any(fnmatchcase(resource, pattern) for pattern in params.get("adopt") or ()):
+    if is_adopted(resource, params):
         return
     keys = [key for key in OWNER_TAGS if key in params["tags"]]
     ours = " ".join(f"{key}={params['tags'][key]}" for key in keys)
@@ -184,9 +188,13 @@ def refuse_foreign(resource: str, current_tags: Mapping[str, str], params: Mappi
     raise Refused(
         f"{resource} exists and belongs to somebody else: it carries {theirs}, this stack is {ours}. "
         "It was not touched. Set name_prefix in the inventory to a name of its own for this environment, or, if it "
-        f"really is yours, take it over with -e '{json.dumps({'adopt': [resource]})}'; add --check --diff to see first "
-        "what would change."
+        f"really is yours, take it over with -e '{json.dumps({'adopt': [resource, *along]})}'; add --check --diff to "
+        "see first what would change."
     )
+
+
+def is_adopted(resource: str, params: Mapping[str, Any]) -> bool:
+    return any(fnmatchcase(resource, pattern) for pattern in params.get("adopt") or ())
 
 
 def is_foreign(current_tags: Mapping[str, str], wanted_tags: Mapping[str, str] | None) -> bool:

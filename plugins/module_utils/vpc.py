@@ -13,12 +13,14 @@ https://docs.aws.amazon.com/vpc/latest/userguide/vpc-example-private-subnets-nat
 from __future__ import annotations
 
 import ipaddress
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.policy import compare_policies
 from ansible_collections.nexus_learn.aws.plugins.module_utils import ec2_security_groups
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together, wait_until
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ec2_security_groups import mend_tags
@@ -26,6 +28,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
     GATHERED,
     OWNER_TAGS,
+    REPLACEMENT,
     Change,
     Exact,
     Failed,
@@ -34,6 +37,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     by_resource,
     create,
     delete,
+    is_adopted,
     is_foreign,
     leave_foreign,
     predicted,
@@ -49,7 +53,7 @@ GATEWAY_SERVICES = ("s3", "dynamodb")
 INTERNET, INTERNET_V6 = "0.0.0.0/0", "::/0"
 # (kind, name) identifies a thing of the network; the kind is how people call it
 Key = tuple[str, str]
-VPC, GATEWAY, SUBNET, ROUTES, ADDRESS, NAT, ENDPOINT = (
+VPC, GATEWAY, SUBNET, ROUTES, ADDRESS, NAT, ENDPOINT, FLOW_LOG = (
     "VPC",
     "internet gateway",
     "subnet",
@@ -57,6 +61,7 @@ VPC, GATEWAY, SUBNET, ROUTES, ADDRESS, NAT, ENDPOINT = (
     "elastic IP",
     "NAT gateway",
     "VPC endpoint",
+    "flow log",
 )
 # What AWS cannot change, and the option that says it
 _FIXED = {
@@ -69,6 +74,7 @@ _LOST = {
     NAT: "private subnets lose this way to the internet for good",
     ENDPOINT: "traffic to this service has to find another way from then on",
     ADDRESS: "the address cannot be had back",
+    FLOW_LOG: "traffic is not recorded from then on; what was written stays",
 }
 
 
@@ -135,6 +141,11 @@ def subnet_cidrs(params: Mapping, zones: Sequence[str]) -> dict[str, list[str]]:
 def layout(params: Mapping, zones: Sequence[str], region: str) -> dict[Key, dict[str, Any]]:
     """All that there shall be, without tags, in the order in which it can be created."""
     name = params["name"]
+    if len(set(zones)) < len(zones):
+        raise Refused(f"availability_zones names a zone twice: {', '.join(zones)}. Name each once.")
+    if params["enable_dns_hostnames"] and not params["enable_dns_support"]:
+        # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyVpcAttribute.html
+        raise Refused("enable_dns_hostnames needs enable_dns_support: set both to true, or both to false.")
     cidrs = subnet_cidrs(params, zones)
     letters = [zone.removeprefix(region).lstrip("-") for zone in zones]
     nats = {"none": [], "single": letters[:1], "per_zone": letters}[params["nat_gateway"]]
@@ -161,7 +172,7 @@ def layout(params: Mapping, zones: Sequence[str], region: str) -> dict[Key, dict
             items[SUBNET, f"{name}-{tier}-{letter}"] = {
                 "availability_zone": zone,
                 "cidr_block": cidr,
-                "map_public_ip_on_launch": tier == "public",
+                "map_public_ip_on_launch": tier == "public" and params["map_public_ip_on_launch"],
                 "route_table": private_tables[letter] if tier == "private" else tables[tier],
             }
     for letter in nats:
@@ -170,6 +181,10 @@ def layout(params: Mapping, zones: Sequence[str], region: str) -> dict[Key, dict
             "subnet": f"{name}-public-{letter}",
             "elastic_ip": f"{name}-nat-{letter}",
         }
+    policies = params["vpc_endpoint_policies"]
+    for service in policies:
+        if service not in params["vpc_endpoints"]:
+            raise Refused(f"vpc_endpoint_policies names {service}, which is not in vpc_endpoints. Add it there, too.")
     for service in dict.fromkeys(params["vpc_endpoints"]):
         if service in GATEWAY_SERVICES:
             fields: dict[str, Any] = {
@@ -189,8 +204,30 @@ def layout(params: Mapping, zones: Sequence[str], region: str) -> dict[Key, dict
                 "security_groups": [f"{name}-vpc-endpoints"],
                 "private_dns_enabled": True,
             }
+        if service in policies:
+            fields["policy"] = policies[service]
         items[ENDPOINT, f"{name}-{service}"] = fields
+    for flow_log in params["flow_logs"] or []:
+        key = (FLOW_LOG, f"{name}-{flow_log['log_destination_type']}")
+        if key in items:
+            raise Refused(f"flow_logs names {flow_log['log_destination_type']} twice; one of each is all there can be.")
+        items[key] = _flow_log(flow_log)
     return items
+
+
+def _flow_log(given_log: Mapping) -> dict[str, Any]:
+    """The fields of a flow log; ``Refused`` for what AWS would not take.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateFlowLogs.html
+    """
+    kind, role = given_log["log_destination_type"], given_log["deliver_logs_permission_arn"]
+    if kind == "cloud-watch-logs" and not role:
+        raise Refused("flow_logs to cloud-watch-logs needs deliver_logs_permission_arn, the role that may write there.")
+    if kind == "s3" and role:
+        raise Refused("flow_logs to s3 takes no deliver_logs_permission_arn: the bucket's policy says who may write.")
+    fields = {key: value for key, value in given_log.items() if value is not None}
+    # AWS takes the ARN of a log group with and without the star at its end
+    return {**fields, "log_destination": fields["log_destination"].removesuffix(":*")}
 
 
 def _security_group_params(params: Mapping, vpc_id: str, wanted: bool) -> dict[str, Any]:
@@ -208,6 +245,7 @@ def _security_group_params(params: Mapping, vpc_id: str, wanted: bool) -> dict[s
             }
         ],
         "tags": params["tags"],
+        "adopt": params.get("adopt"),
         "state": "present" if wanted else "absent",
         "wait_timeout": params["wait_timeout"],
     }
@@ -231,6 +269,11 @@ def desired(params: Mapping, key: Key, fields: Mapping, there: Mapping | None) -
             if not target.startswith(("igw-", "nat-", "eigw-", GATEWAY, NAT))
         }
         wanted["routes"] = Exact({**others, **wanted["routes"]})
+    if "policy" in wanted:
+        before = (there or {}).get("policy")
+        # in the wording that is there, where both mean the same
+        same = before is not None and not compare_policies(before, wanted["policy"])
+        wanted["policy"] = Exact(before if same else wanted["policy"])
     name = {"Name": key[1]}
     wanted["tags"] = name if params["tags"] is None else Exact({**params["tags"], **name})
     return wanted
@@ -266,8 +309,9 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
     """``{found, ids, zones, associations, security_groups, pending}``, or for a given VPC ``{vpcs, subnets}``.
 
     ``found`` maps (kind, name) to its fields, as ``layout`` has them, and ``ids`` to its id. ``associations`` maps
-    a subnet's id to the id of its route table association. ``foreign`` holds the tags of a VPC of the same name that
-    is not ours.
+    a subnet's id to the id of its route table association. For state absent ``strangers`` are what somebody else has in
+    our VPC, in words. ``foreign`` holds the tags of a VPC of the same name that is not ours, and not looked into; with
+    state present it is looked into, for it may be taken over.
     """
     if given(params):
         return _describe_given(aws, params)
@@ -279,9 +323,11 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
         lambda: aws.client("ec2").describe_addresses()["Addresses"],
     )
     ours = [vpc for vpc in vpcs if _owned(params, _tags(vpc))]
+    if not ours and params["state"] == "present":
+        ours = vpcs
     if len(ours) > 1:
         ids = ", ".join(vpc["VpcId"] for vpc in ours)
-        raise Refused(f"There are {len(ours)} VPCs {name}-vpc of this stack ({ids}). Delete one, or name it in vpc_id.")
+        raise Refused(f"There are {len(ours)} VPCs {name}-vpc ({ids}). Delete one, or name it in vpc_id.")
     current: dict[str, Any] = {
         "found": {},
         "ids": {},
@@ -293,19 +339,75 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
     if vpcs and not ours:
         current["foreign"] = _tags(vpcs[0])
     vpc_id = ours[0]["VpcId"] if ours else None
-    subnets, tables, nats, endpoints, hostnames, support = (
-        _inside(aws, vpc_id) if vpc_id else ([], [], [], [], None, None)
+    # a call of its own, and nothing to see where none was asked for
+    wants_flow_logs = params["flow_logs"] is not None or params["state"] == "absent"
+    subnets, tables, nats, endpoints, flow_logs, hostnames, support = (
+        _inside(aws, vpc_id, wants_flow_logs) if vpc_id else ([], [], [], [], [], None, None)
     )
-    current["zones"] = _zones(aws, params, [subnet for subnet in subnets if _owned(params, _tags(subnet))])
+    current["zones"] = _zones(aws, params, [subnet for subnet in subnets if _named(params, _tags(subnet))])
     current["pending"] = any(item["State"].lower() == "pending" for item in [*nats, *endpoints])
-    _collect(aws, params, current, ours, gateways, addresses, subnets, tables, nats, endpoints)
+    # what is ours comes last, and so counts where there are two of a name
+    gateways, addresses, subnets, tables, nats, endpoints, flow_logs = (
+        sorted(items, key=lambda item: _owned(params, _tags(item)))
+        for items in (gateways, addresses, subnets, tables, nats, endpoints, flow_logs)
+    )
+    _collect(aws, params, current, ours, gateways, addresses, subnets, tables, nats, endpoints, flow_logs)
     if vpc_id:
+        if params["state"] == "absent":
+            current["strangers"] = _strangers(params, current, vpc_id, gateways, subnets, tables, nats, endpoints)
         current["found"][VPC, f"{name}-vpc"].update(enable_dns_hostnames=hostnames, enable_dns_support=support)
     return current
 
 
-def _inside(aws: Aws, vpc_id: str) -> list:
-    """Subnets, route tables, NAT gateways, endpoints, DNS hostnames and DNS support of one VPC."""
+def _named(params: Mapping, tags: Mapping[str, str]) -> bool:
+    """Whether something in the VPC is ours; when the VPC is taken over, whether its name says so."""
+    return _owned(params, tags) or (
+        params["state"] == "present" and tags.get("Name", "").startswith(f"{params['name']}-")
+    )
+
+
+def _strangers(
+    params: Mapping,
+    current: Mapping,
+    vpc_id: str,
+    gateways: list,
+    subnets: list,
+    tables: list,
+    nats: list,
+    endpoints: list,
+) -> list[str]:
+    """What is in our VPC and not ours, and so keeps it from being deleted."""
+    items = [
+        *((GATEWAY, item["InternetGatewayId"], item) for item in gateways if vpc_id in _attached(item)),
+        *((SUBNET, item["SubnetId"], item) for item in subnets),
+        *(
+            (ROUTES, item["RouteTableId"], item)
+            for item in tables
+            if not any(link.get("Main") for link in item.get("Associations", []))
+        ),
+        *((NAT, item["NatGatewayId"], item) for item in nats),
+        *((ENDPOINT, item["VpcEndpointId"], item) for item in endpoints if item["State"].lower() not in _NO_MORE),
+    ]
+    return [
+        *(
+            f"{kind} {item_id} ({_tags(item).get('Name', 'without a name')})"
+            for kind, item_id, item in items
+            if not _owned(params, _tags(item))
+        ),
+        *(
+            f"{ec2_security_groups.resource(name)} ({group['id']})"
+            for name, group in current["security_groups"].items()
+            if is_foreign(group["tags"], params["tags"])
+        ),
+    ]
+
+
+def _attached(gateway: Mapping) -> list[str]:
+    return [link["VpcId"] for link in gateway.get("Attachments", [])]
+
+
+def _inside(aws: Aws, vpc_id: str, flow_logs: bool) -> list:
+    """Subnets, route tables, NAT gateways, endpoints, flow logs, DNS hostnames and DNS support of one VPC."""
 
     def attribute(name: str) -> bool:
         answer = aws.client("ec2").describe_vpc_attribute(VpcId=vpc_id, Attribute=name)
@@ -318,6 +420,9 @@ def _inside(aws: Aws, vpc_id: str) -> list:
         lambda: aws.pages("ec2", "describe_route_tables", "RouteTables", Filters=here),
         lambda: aws.pages("ec2", "describe_nat_gateways", "NatGateways", Filter=alive),
         lambda: aws.pages("ec2", "describe_vpc_endpoints", "VpcEndpoints", Filters=here),
+        lambda: (
+            aws.pages("ec2", "describe_flow_logs", "FlowLogs", Filter=_filters(resource_id=vpc_id)) if flow_logs else []
+        ),
         lambda: attribute("enableDnsHostnames"),
         lambda: attribute("enableDnsSupport"),
     )
@@ -348,6 +453,7 @@ def _collect(
     tables: list,
     nats: list,
     endpoints: list,
+    flow_logs: list,
 ) -> None:
     """Put what AWS answered into ``found`` and ``ids`` of ``current``, ids turned into names."""
     name, found, ids = params["name"], current["found"], current["ids"]
@@ -358,34 +464,39 @@ def _collect(
         ids[kind, item_name] = item_id
         names[item_id] = item_name
 
-    def called(item: Mapping) -> str | None:
+    wanted: dict[Key, dict[str, Any]] = {}
+    if params["state"] != "absent" and current["zones"]:
+        wanted = layout(params, current["zones"], aws.region)
+
+    def called(kind: str, item: Mapping) -> str | None:
+        """Its name, if it is ours, or somebody else's in the place of one that there shall be."""
         tags = _tags(item)
-        return tags["Name"] if _owned(params, tags) and tags.get("Name", "").startswith(f"{name}-") else None
+        mine = _owned(params, tags) or (params["state"] == "present" and (kind, tags.get("Name")) in wanted)
+        return tags["Name"] if mine and tags.get("Name", "").startswith(f"{name}-") else None
 
     for vpc in vpcs:
         add(VPC, f"{name}-vpc", vpc["VpcId"], vpc, cidr_block=vpc["CidrBlock"])
     vpc_id = vpcs[0]["VpcId"] if vpcs else None
-    for gateway in gateways:
-        attached = [link["VpcId"] for link in gateway.get("Attachments", [])]
+    for gateway in sorted(gateways, key=lambda item: vpc_id in _attached(item)):
+        attached = _attached(gateway)
+        if params["state"] == "absent" and not _owned(params, _tags(gateway)):
+            continue
         # A VPC has one internet gateway at most: the attached one it is, whatever its name.
-        if (vpc_id in attached) or (not attached and called(gateway) == f"{name}-igw"):
+        if (vpc_id in attached) or (not attached and called(GATEWAY, gateway) == f"{name}-igw"):
             add(GATEWAY, f"{name}-igw", gateway["InternetGatewayId"], gateway, attached=bool(attached))
 
-    by_cidr: dict[str, str] = {}
-    if params["state"] != "absent" and current["zones"]:
-        wanted = layout(params, current["zones"], aws.region)
-        by_cidr = {fields["cidr_block"]: key[1] for key, fields in wanted.items() if key[0] == SUBNET}
+    by_cidr = {fields["cidr_block"]: key[1] for key, fields in wanted.items() if key[0] == SUBNET}
     table_of = {}
     for table in tables:
         for link in table.get("Associations", []):
             if "SubnetId" in link:
                 table_of[link["SubnetId"]] = table["RouteTableId"]
                 current["associations"][link["SubnetId"]] = link["RouteTableAssociationId"]
-        if called(table):
-            names[table["RouteTableId"]] = called(table)  # type: ignore[assignment]
+        if called(ROUTES, table):
+            names[table["RouteTableId"]] = called(ROUTES, table)  # type: ignore[assignment]
     for subnet in subnets:
         # By its CIDR when its name was lost: AWS allows no second subnet there.
-        subnet_name = called(subnet) or by_cidr.get(subnet["CidrBlock"])
+        subnet_name = called(SUBNET, subnet) or by_cidr.get(subnet["CidrBlock"])
         if subnet_name:
             table_id = table_of.get(subnet["SubnetId"])
             add(
@@ -401,14 +512,16 @@ def _collect(
 
     addresses_by_id = {address["AllocationId"]: address for address in addresses if "AllocationId" in address}
     address_names = {
-        item_id: called(address)
+        item_id: called(ADDRESS, address)
         for item_id, address in addresses_by_id.items()
-        if (called(address) or "").startswith(f"{name}-nat-")
+        if (called(ADDRESS, address) or "").startswith(f"{name}-nat-")
     }
     for nat in nats:
         allocation = next((link.get("AllocationId") for link in nat["NatGatewayAddresses"]), None)
         # The other way round, too: an address or a gateway that lost its name is known by the one it belongs to.
-        nat_name = called(nat) or (address_names.get(allocation) if _owned(params, _tags(nat)) else None)
+        nat_name = called(NAT, nat) or (
+            address_names.get(allocation) if params["state"] == "present" or _owned(params, _tags(nat)) else None
+        )
         if not nat_name:
             continue
         if allocation in addresses_by_id:
@@ -429,10 +542,10 @@ def _collect(
     current["security_groups"] = ec2_security_groups.describe(aws, groups)
     names.update({group["id"]: group_name for group_name, group in current["security_groups"].items()})
     for table in tables:
-        if called(table):
-            add(ROUTES, called(table), table["RouteTableId"], table, routes=_routes(table, names))  # type: ignore[arg-type]
+        if called(ROUTES, table):
+            add(ROUTES, called(ROUTES, table), table["RouteTableId"], table, routes=_routes(table, names))  # type: ignore[arg-type]
     for endpoint in endpoints:
-        if endpoint["State"].lower() in ("deleting", "deleted", "failed", "rejected", "expired"):
+        if endpoint["State"].lower() in _NO_MORE:
             continue
         fields: dict[str, Any] = {"type": endpoint["VpcEndpointType"]}
         if fields["type"] == "Gateway":
@@ -443,10 +556,32 @@ def _collect(
                 names.get(group["GroupId"], group["GroupId"]) for group in endpoint.get("Groups", [])
             )
             fields["private_dns_enabled"] = endpoint.get("PrivateDnsEnabled", False)
+        fields["policy"] = json.loads(endpoint.get("PolicyDocument") or "{}")
         service = endpoint["ServiceName"].split(f".{aws.region}.", 1)[-1]
         in_the_way = params["state"] == "present" and service in params["vpc_endpoints"]
         if in_the_way or _owned(params, _tags(endpoint)):
             add(ENDPOINT, f"{name}-{service}", endpoint["VpcEndpointId"], endpoint, **fields)
+    for flow_log in flow_logs:
+        kind = flow_log.get("LogDestinationType", "cloud-watch-logs")
+        # by what it writes to when its name was lost
+        log_name = called(FLOW_LOG, flow_log) or (f"{name}-{kind}" if _owned(params, _tags(flow_log)) else None)
+        if log_name:
+            # AWS answers with the name of a log group, not with its ARN
+            group = (
+                f"arn:{aws.partition}:logs:{aws.region}:{vpcs[0]['OwnerId']}:log-group:{flow_log.get('LogGroupName')}"
+            )
+            fields = {
+                "log_destination_type": kind,
+                "log_destination": (flow_log.get("LogDestination") or group).removesuffix(":*"),
+                "traffic_type": flow_log["TrafficType"],
+                "deliver_logs_permission_arn": flow_log.get("DeliverLogsPermissionArn"),
+                "max_aggregation_interval": flow_log["MaxAggregationInterval"],
+                "log_format": flow_log["LogFormat"],
+            }
+            add(FLOW_LOG, log_name, flow_log["FlowLogId"], flow_log, **fields)
+
+
+_NO_MORE = ("deleting", "deleted", "failed", "rejected", "expired")
 
 
 def _routes(table: Mapping, names: Mapping[str, str]) -> dict[str, str]:
@@ -547,18 +682,20 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     unused = [f"{tier}_subnet_{what}" for tier in TIERS for what in ("ids", "tags") if params[f"{tier}_subnet_{what}"]]
     if unused:
         raise Refused(f"{unused[0]} chooses subnets of a VPC that is there: set vpc_id or vpc_tags, too, or remove it.")
-    if "foreign" in current and params["state"] == "present":
-        refuse_foreign(f"VPC {params['name']}-vpc", current["foreign"], params)
     found = current["found"]
-    for key, fields in found.items():
-        refuse_foreign(resource(key), fields["tags"], params)
     if params["state"] == "absent":
+        if current.get("strangers"):
+            raise Refused(
+                f"VPC {params['name']}-vpc cannot be deleted, for this in it belongs to somebody else: "
+                f"{', '.join(current['strangers'])}. Nothing was deleted. Delete it, or give it the tags of this stack."
+            )
         groups = _groups(params, current, False)
         group_changes = ec2_security_groups.plan(aws, groups, current["security_groups"])
         left = [leave_foreign(f"VPC {params['name']}-vpc", current["foreign"])] if "foreign" in current else []
-        order = (ENDPOINT, NAT, ADDRESS, GATEWAY, SUBNET, ROUTES)
+        order = (FLOW_LOG, ENDPOINT, NAT, ADDRESS, GATEWAY, SUBNET, ROUTES)
         changes = [_gone(key, found[key]) for kind in order for key in found if key[0] == kind]
         return [*left, *changes, *group_changes, *(_gone(key, found[key]) for key in found if key[0] == VPC)]
+    _refuse_foreign(params, current)
     wanted = layout(params, current["zones"], aws.region)
     changes = []
     for key, fields in wanted.items():
@@ -584,6 +721,15 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     return [*changes, *ec2_security_groups.plan(aws, groups, current["security_groups"])]
 
 
+def _refuse_foreign(params: Mapping, current: Mapping) -> None:
+    """``refuse_foreign`` that names all at once: a network is taken over as a whole."""
+    tags = {resource(key): fields["tags"] for key, fields in current["found"].items()}
+    tags |= {ec2_security_groups.resource(name): group["tags"] for name, group in current["security_groups"].items()}
+    foreign = [name for name in tags if is_foreign(tags[name], params["tags"]) and not is_adopted(name, params)]
+    if foreign:
+        refuse_foreign(foreign[0], tags[foreign[0]], params, foreign[1:])
+
+
 def _groups(params: Mapping, current: Mapping, wanted: bool) -> dict[str, Any]:
     key = (VPC, f"{params['name']}-vpc")
     return _security_group_params(params, current["ids"].get(key, unknown(*key)), wanted)
@@ -607,6 +753,13 @@ def _marked(change: Change) -> Change:
         return replace(change, impact=DISRUPTIVE, note=_moved(change))
     if change.path in ("route_table", "subnets", "route_tables") and change.before:
         return replace(change, impact=DISRUPTIVE, note=_moved(change))
+    if change.path == "policy" or change.path.startswith("policy."):
+        return replace(
+            change, impact=DISRUPTIVE, note="requests that only the old policy allows are refused from then on"
+        )
+    if change.resource.startswith(FLOW_LOG) and not change.path.startswith("tags."):
+        note = "AWS cannot change it, so another flow log takes its place; what was written stays"
+        return replace(change, impact=REPLACEMENT, note=note)
     if change.path.startswith("enable_dns") and change.after is False:
         return replace(change, impact=DISRUPTIVE, note="names inside the VPC no longer resolve from then on")
     return change
@@ -666,7 +819,7 @@ class _Work:
             ),
             self.endpoints_group,
         )
-        self.do(NAT, ENDPOINT)
+        self.do(NAT, ENDPOINT, FLOW_LOG)
         # CreateRoute wants a NAT gateway that is available
         _wait_available(self.aws, self.params, self.ids[self.vpc], self.say)
         together(
@@ -703,16 +856,17 @@ class _Work:
         """Create a thing, or mend of it what needs nothing else."""
         kind, goal = key[0], desired(self.params, key, self.wanted[key], self.current["found"].get(key))
         there = self.current["found"].get(key)
+        if kind == FLOW_LOG and there and any(there[field] != goal[field] for field in goal if field != "tags"):
+            self.ec2.delete_flow_logs(FlowLogIds=[self.ids[key]])
+            there = None
         if there is None:
             self.ids[key] = self.create(key, goal)
             there = {"tags": goal["tags"], **_NEW.get(kind, {})}
         item_id = self.ids[key]
         if kind == VPC:
-            # one attribute per call; hostnames need support
-            for field, argument in (
-                ("enable_dns_support", "EnableDnsSupport"),
-                ("enable_dns_hostnames", "EnableDnsHostnames"),
-            ):
+            # one attribute per call; hostnames need support, so that it comes first and goes last
+            attributes = [("enable_dns_support", "EnableDnsSupport"), ("enable_dns_hostnames", "EnableDnsHostnames")]
+            for field, argument in attributes if goal["enable_dns_support"] else reversed(attributes):
                 if there[field] != goal[field]:
                     attribute = {argument: {"Value": goal[field]}}
                     _settled(partial(self.ec2.modify_vpc_attribute, VpcId=item_id, **attribute))
@@ -729,7 +883,7 @@ class _Work:
     def create(self, key: Key, goal: Mapping) -> str:
         kind, name = key
         vpc_id = self.ids.get(self.vpc)
-        path: tuple[str, ...]
+        path: tuple[str | int, ...]
         if kind == VPC:
             call, what, path = self.ec2.create_vpc, {"CidrBlock": goal["cidr_block"]}, ("Vpc", "VpcId")
         elif kind == GATEWAY:
@@ -748,6 +902,9 @@ class _Work:
                 "SubnetId": self.ids[SUBNET, goal["subnet"]],
                 "AllocationId": self.ids[ADDRESS, goal["elastic_ip"]],
             }
+        elif kind == FLOW_LOG:
+            call, path = self._create_flow_logs, ("FlowLogIds", 0)
+            what = {_FLOW_LOG_ARGUMENTS[field]: goal[field] for field in goal if field != "tags"}
         else:
             call, path = self.ec2.create_vpc_endpoint, ("VpcEndpoint", "VpcEndpointId")
             service = name.removeprefix(f"{self.params['name']}-")
@@ -762,11 +919,19 @@ class _Work:
                 what["SubnetIds"] = [self.ids[SUBNET, subnet] for subnet in goal["subnets"]]
                 what["SecurityGroupIds"] = [self.ids["security group", group] for group in goal["security_groups"]]
                 what["PrivateDnsEnabled"] = goal["private_dns_enabled"]
+            if "policy" in goal:
+                what["PolicyDocument"] = json.dumps(goal["policy"])
         tags = [{"Key": tag, "Value": value} for tag, value in goal["tags"].items()]
         specification = [{"ResourceType": _RESOURCE_TYPES[kind], "Tags": tags}]
         answer: Any = _settled(lambda: call(**what, TagSpecifications=specification))
         for step in path:
             answer = answer[step]
+        return answer
+
+    def _create_flow_logs(self, **arguments: Any) -> dict[str, Any]:
+        answer = self.ec2.create_flow_logs(ResourceType="VPC", ResourceIds=[self.ids[self.vpc]], **arguments)
+        for failure in answer.get("Unsuccessful", []):
+            raise Failed(f"{FLOW_LOG} to {arguments['LogDestination']}: {failure['Error']['Message']}")
         return answer
 
     def modify_endpoint(self, endpoint_id: str, there: Mapping, goal: Mapping) -> None:
@@ -784,6 +949,8 @@ class _Work:
                 arguments |= {f"Remove{argument}": gone} if gone else {}
         if there.get("private_dns_enabled", True) != goal.get("private_dns_enabled", True):
             arguments["PrivateDnsEnabled"] = goal["private_dns_enabled"]
+        if "policy" in goal and "policy" in there and goal["policy"] != there["policy"]:
+            arguments["PolicyDocument"] = json.dumps(goal["policy"])
         if arguments:
             _settled(lambda: self.ec2.modify_vpc_endpoint(VpcEndpointId=endpoint_id, **arguments))
 
@@ -828,6 +995,14 @@ _NEW: dict[str, dict[str, Any]] = {
     GATEWAY: {"attached": False},
     SUBNET: {"map_public_ip_on_launch": False},
 }
+_FLOW_LOG_ARGUMENTS = {
+    "log_destination_type": "LogDestinationType",
+    "log_destination": "LogDestination",
+    "traffic_type": "TrafficType",
+    "deliver_logs_permission_arn": "DeliverLogsPermissionArn",
+    "max_aggregation_interval": "MaxAggregationInterval",
+    "log_format": "LogFormat",
+}
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TagSpecification.html
 _RESOURCE_TYPES = {
     VPC: "vpc",
@@ -837,6 +1012,7 @@ _RESOURCE_TYPES = {
     ADDRESS: "elastic-ip",
     NAT: "natgateway",
     ENDPOINT: "vpc-endpoint",
+    FLOW_LOG: "vpc-flow-log",
 }
 
 
@@ -851,7 +1027,10 @@ class _Removal:
         self.here = _filters(vpc_id=self.vpc_id or "none")
 
     def some(self, keys: Sequence[Key]) -> None:
-        """Endpoints and NAT gateways at once, and when they are gone the addresses."""
+        """Endpoints, NAT gateways and flow logs at once, and when they are gone the addresses."""
+        flow_logs = [self.ids[key] for key in keys if key[0] == FLOW_LOG]
+        if flow_logs:
+            self.ec2.delete_flow_logs(FlowLogIds=flow_logs)
         endpoints = [self.ids[key] for key in keys if key[0] == ENDPOINT]
         nats = [self.ids[key] for key in keys if key[0] == NAT]
         if endpoints:
@@ -996,7 +1175,7 @@ def wait(aws: Aws, params: Mapping, say: Say) -> None:
 def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
     if given(params):
         return _output_given(aws, params, current)
-    wanted = {}
+    wanted: dict[Key, dict[str, Any]] = {}
     if params["state"] == GATHERED:
         wanted = current["found"]
     elif params["state"] == "present":

@@ -43,11 +43,17 @@ options:
     type: list
     elements: str
   enable_dns_support:
-    description: Whether names resolve inside the VPC.
+    description: Whether names resolve inside the VPC. O(enable_dns_hostnames) needs it.
     type: bool
     default: true
   enable_dns_hostnames:
     description: Whether instances get DNS names. Interface endpoints need it.
+    type: bool
+    default: true
+  map_public_ip_on_launch:
+    description:
+      - Whether what is launched in a public subnet gets a public address if it does not ask for one.
+      - Load balancers and NAT gateways bring their own.
     type: bool
     default: true
   nat_gateway:
@@ -67,6 +73,50 @@ options:
     type: list
     elements: str
     default: []
+  vpc_endpoint_policies:
+    description:
+      - For services of O(vpc_endpoints), who may do what through the endpoint, as a policy document.
+      - Left out, AWS lets everything through a new endpoint, and the policy of one that is there is not touched.
+      - See U(https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html).
+    type: dict
+    default: {}
+  flow_logs:
+    description:
+      - Records of the VPC's traffic, one for each kind of destination, named C(<name>-<log_destination_type>).
+      - Enforced whole; flow logs of this stack that are not given are deleted. Left out, they are not looked at.
+      - AWS cannot change a flow log, only its tags. One that differs is deleted and made anew; what it wrote stays.
+      - See U(https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateFlowLogs.html).
+    type: list
+    elements: dict
+    suboptions:
+      log_destination_type:
+        description: What it writes to.
+        type: str
+        choices: [cloud-watch-logs, s3, kinesis-data-firehose]
+        default: cloud-watch-logs
+      log_destination:
+        description:
+          - ARN of the log group, of the bucket, with a folder if there shall be one, or of the delivery stream.
+        type: str
+        required: true
+      deliver_logs_permission_arn:
+        description: ARN of the role that may write to the log group. Required for V(cloud-watch-logs).
+        type: str
+      traffic_type:
+        description: Whether to record traffic that is accepted, that is rejected, or both.
+        type: str
+        choices: [ACCEPT, REJECT, ALL]
+        default: ALL
+      max_aggregation_interval:
+        description: Seconds of traffic in one record.
+        type: int
+        choices: [60, 600]
+        default: 600
+      log_format:
+        description:
+          - Fields of a record, for example V(${srcaddr} ${dstaddr} ${action}). Left out, AWS's default format for a new
+            one.
+        type: str
   vpc_id:
     description: Use this VPC and create nothing.
     type: str
@@ -174,8 +224,26 @@ SPEC = {
         "database_subnets": LIST,
         "enable_dns_support": {"type": "bool", "default": True},
         "enable_dns_hostnames": {"type": "bool", "default": True},
+        "map_public_ip_on_launch": {"type": "bool", "default": True},
         "nat_gateway": {"type": "str", "choices": ["none", "single", "per_zone"], "default": "single"},
         "vpc_endpoints": {**LIST, "default": []},
+        "vpc_endpoint_policies": {"type": "dict", "default": {}},
+        "flow_logs": {
+            "type": "list",
+            "elements": "dict",
+            "options": {
+                "log_destination_type": {
+                    "type": "str",
+                    "choices": ["cloud-watch-logs", "s3", "kinesis-data-firehose"],
+                    "default": "cloud-watch-logs",
+                },
+                "log_destination": {"type": "str", "required": True},
+                "deliver_logs_permission_arn": {"type": "str"},
+                "traffic_type": {"type": "str", "choices": ["ACCEPT", "REJECT", "ALL"], "default": "ALL"},
+                "max_aggregation_interval": {"type": "int", "choices": [60, 600], "default": 600},
+                "log_format": {"type": "str"},
+            },
+        },
         "vpc_id": {"type": "str"},
         "vpc_tags": {"type": "dict"},
         "public_subnet_ids": LIST,

@@ -1,3 +1,6 @@
+import json
+import re
+
 import pytest
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import is_unknown
 from botocore.client import BaseClient
@@ -123,91 +126,6 @@ def test_check_on_an_empty_account(module, calls):
     assert len(set(ids)) == len(ids)
 
 
-def default_route(net, table):
-    return {"RouteTableId": net.table(table)["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0"}
-
-
-def untag(what, name):
-    return lambda ec2, net: ec2.delete_tags(Resources=[what(net)], Tags=[{"Key": name}])
-
-
-def tag(what):
-    return lambda ec2, net: ec2.create_tags(Resources=[what(net)], Tags=[{"Key": "extra", "Value": "1"}])
-
-
-def unwanted_rule(ec2, net):
-    rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "203.0.113.0/24"}]}
-    ec2.authorize_security_group_ingress(GroupId=net.group()["GroupId"], IpPermissions=[rule])
-
-
-DRIFTS = {
-    ("VPC t-drift-vpc", "enable_dns_hostnames"): lambda ec2, net: ec2.modify_vpc_attribute(
-        VpcId=net.id, EnableDnsHostnames={"Value": False}
-    ),
-    ("VPC t-drift-vpc", "tags.extra"): tag(lambda net: net.id),
-    ("subnet t-drift-public-a", "map_public_ip_on_launch"): lambda ec2, net: ec2.modify_subnet_attribute(
-        SubnetId=net.subnet("public-a")["SubnetId"], MapPublicIpOnLaunch={"Value": False}
-    ),
-    ("subnet t-drift-private-a", "route_table"): lambda ec2, net: ec2.replace_route_table_association(
-        AssociationId=next(
-            link["RouteTableAssociationId"]
-            for link in net.table("private-a")["Associations"]
-            if link.get("SubnetId") == net.subnet("private-a")["SubnetId"]
-        ),
-        RouteTableId=net.table("public")["RouteTableId"],
-    ),
-    ("subnet t-drift-database-b", "route_table"): lambda ec2, net: ec2.disassociate_route_table(
-        AssociationId=next(
-            link["RouteTableAssociationId"]
-            for link in net.table("database")["Associations"]
-            if link.get("SubnetId") == net.subnet("database-b")["SubnetId"]
-        )
-    ),
-    ("route table t-drift-database", "routes.0.0.0.0/0"): lambda ec2, net: ec2.create_route(
-        **default_route(net, "database"), GatewayId=net.gateway()["InternetGatewayId"]
-    ),
-    ("route table t-drift-public", "routes.0.0.0.0/0"): lambda ec2, net: ec2.delete_route(
-        **default_route(net, "public")
-    ),
-    ("route table t-drift-private-b", "routes.0.0.0.0/0"): lambda ec2, net: ec2.replace_route(
-        **default_route(net, "private-b"), GatewayId=net.gateway()["InternetGatewayId"]
-    ),
-    ("route table t-drift-public", "tags.extra"): tag(lambda net: net.table("public")["RouteTableId"]),
-    ("elastic IP t-drift-nat-a", "tags.extra"): tag(lambda net: only(net.addresses())["AllocationId"]),
-    ("VPC endpoint t-drift-s3", "route_tables"): lambda ec2, net: ec2.modify_vpc_endpoint(
-        VpcEndpointId=net.endpoints()["s3"]["VpcEndpointId"],
-        RemoveRouteTableIds=[net.table("private-b")["RouteTableId"]],
-    ),
-    ("VPC endpoint t-drift-logs", "subnets"): lambda ec2, net: ec2.modify_vpc_endpoint(
-        VpcEndpointId=net.endpoints()["logs"]["VpcEndpointId"],
-        AddSubnetIds=[net.subnet("database-a")["SubnetId"]],
-    ),
-    ("VPC endpoint t-drift-logs", "tags.extra"): tag(lambda net: net.endpoints()["logs"]["VpcEndpointId"]),
-    ("security group t-drift-vpc-endpoints", "ingress.tcp 22 from 203.0.113.0/24"): unwanted_rule,
-    # last: the others look for things by their names
-    ("internet gateway t-drift-igw", "tags.Name"): untag(lambda net: net.gateway()["InternetGatewayId"], "Name"),
-    ("subnet t-drift-database-a", "tags.Name"): untag(lambda net: net.subnet("database-a")["SubnetId"], "Name"),
-    ("NAT gateway t-drift-nat-a", "tags.Name"): untag(lambda net: only(net.nats())["NatGatewayId"], "Name"),
-}
-
-
-def test_every_drift_is_seen_and_mended(module, ec2, calls):
-    args = {"name": "t-drift", "vpc_endpoints": ["s3", "logs"], "tags": TAGS}
-    made = module("vpc", args)
-    net = Network(ec2, "t-drift")
-    for drift in DRIFTS.values():
-        drift(ec2, net)
-    calls.clear()
-    foretold = module("vpc", args, check=True)
-    assert calls.writes == []
-    assert {(c["resource"], c["path"]) for c in foretold["changes"]} == set(DRIFTS)
-    assert module("vpc", args)["changes"] == foretold["changes"]
-    again = module("vpc", args)
-    assert again["changes"] == []
-    output = ("vpc", "subnets", "nat_gateways", "vpc_endpoints")
-    assert {key: again[key] for key in output} == {key: made[key] for key in output}, "nothing was made anew"
-
-
 def test_routes_of_others_stay(module, ec2, calls):
     args = {"name": "t-peer", "nat_gateway": "none", "tags": TAGS}
     module("vpc", args)
@@ -298,6 +216,13 @@ def test_refusals(module, ec2, calls):
     assert "Environment=test" in foreign
     assert "name_prefix" in foreign
     assert "set vpc_id or vpc_tags" in refused(private_subnet_ids=["subnet-1"])
+    assert "names a zone twice" in refused(availability_zones=["us-east-1a", "us-east-1a"])
+    assert "enable_dns_hostnames needs" in refused(enable_dns_support=False)
+    assert "not in vpc_endpoints" in refused(vpc_endpoint_policies={"s3": {}})
+    bucket = {"log_destination_type": "s3", "log_destination": "arn:aws:s3:::t"}
+    assert "s3 twice" in refused(flow_logs=[bucket, bucket])
+    assert "takes no deliver" in refused(flow_logs=[{**bucket, "deliver_logs_permission_arn": "arn:aws:iam::1:role/x"}])
+    assert "needs deliver" in refused(flow_logs=[{"log_destination": "arn:aws:logs:us-east-1:1:log-group:t"}])
     assert calls.writes == []
 
 
@@ -375,32 +300,20 @@ def test_absent_twice(quartet, ec2):
     assert net.nats() == net.addresses() == []
 
 
-def test_absent_names_what_is_still_there(module, ec2, monkeypatch):
+def test_absent_names_what_is_still_there(module, ec2):
     args = {"name": "t-used", "nat_gateway": "none", "tags": TAGS}
     made = module("vpc", args)
     absent = {**args, "state": "absent", "wait_timeout": 1}
     group = ec2.create_security_group(GroupName="t-app", Description="t", VpcId=made["vpc"]["id"])["GroupId"]
     interface = ec2.create_network_interface(SubnetId=made["subnets"]["private"][0]["id"], Description="ELB app/t")
     interface_id = interface["NetworkInterface"]["NetworkInterfaceId"]
-    original = BaseClient._make_api_call
-
-    def in_use(self, called, arguments):
-        """The sandbox deletes what is in use; AWS answers this."""
-        if called == refused:
-            raise ec2.exceptions.ClientError({"Error": {"Code": "DependencyViolation", "Message": "in use"}}, called)
-        return original(self, called, arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(BaseClient, "_make_api_call", in_use)
-        refused = "DeleteSubnet"
-        message = module("vpc", absent, expect_failure=True)["msg"]
-        assert f"network interface {interface_id} (ELB app/t)" in message
-        assert "wait_timeout" in message
-        ec2.delete_network_interface(NetworkInterfaceId=interface_id)
-        # security groups do not go away by themselves: no waiting for them
-        refused = "DeleteVpc"
-        message = module("vpc", {**absent, "wait_timeout": 60}, expect_failure=True)["msg"]
-        assert f"t-app ({group})" in message
+    message = module("vpc", absent, expect_failure=True)["msg"]
+    assert f"network interface {interface_id} (ELB app/t)" in message
+    assert "wait_timeout" in message
+    ec2.delete_network_interface(NetworkInterfaceId=interface_id)
+    # security groups do not go away by themselves: no waiting for them
+    message = module("vpc", {**absent, "wait_timeout": 60}, expect_failure=True)["msg"]
+    assert f"t-app ({group})" in message
     ec2.delete_security_group(GroupId=group)
     module("vpc", absent)
 
@@ -493,9 +406,88 @@ def test_absent_leaves_what_others_own_alone(left_alone, module, ec2, monkeypatc
     (warning,) = left_alone("vpc", {**args, "tags": {**TAGS, "Environment": "prod"}})
     assert warning.startswith("VPC t-theirs-vpc is left alone")
 
-    # a group of somebody else's inside a VPC of ours stays, too
-    net = Network(ec2, "t-theirs")
+
+def test_absent_is_refused_while_others_have_something_in_the_vpc(module, ec2, calls):
+    """hashicorp/terraform-provider-aws#17548, terraform-aws-modules/terraform-aws-ecs#46: the deletion hangs."""
+    args = {"name": "t-guests", "nat_gateway": "none", "vpc_endpoints": ["logs"], "tags": TAGS}
+    module("vpc", args)
+    net = Network(ec2, "t-guests")
+    guest = ec2.create_subnet(VpcId=net.id, CidrBlock="10.0.240.0/24")["Subnet"]["SubnetId"]
+    table = ec2.create_route_table(VpcId=net.id)["RouteTable"]["RouteTableId"]
     group = net.group()["GroupId"]
+    ec2.create_tags(Resources=[guest], Tags=[{"Key": "Name", "Value": "t-guests-bastion"}])
     ec2.create_tags(Resources=[group], Tags=[{"Key": "Environment", "Value": "prod"}])
-    assert module("vpc", {**args, "state": "absent"})["warnings"]
-    assert ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+    calls.clear()
+    message = module("vpc", {**args, "adopt": ["*"], "state": "absent"}, expect_failure=True)["msg"]
+    assert f"subnet {guest} (t-guests-bastion), route table {table} (without a name)" in message
+    assert f"security group t-guests-vpc-endpoints ({group})" in message
+    assert calls.writes == []
+    assert module("vpc", {**args, "adopt": ["security group t-guests-*"]})["changes"], "only the group changes"
+    ec2.delete_subnet(SubnetId=guest)
+    ec2.delete_route_table(RouteTableId=table)
+    module("vpc", {**args, "state": "absent"})
+
+
+def test_adopt_takes_over_exactly_what_differs(module, left_alone, ec2, calls):
+    """A network that another stack made; the refusal names all of it at once, in the form that takes it over."""
+    args = {"name": "t-adopt", "vpc_endpoints": ["s3", "logs"], "tags": TAGS}
+    flow_log = {"log_destination_type": "kinesis-data-firehose", "log_destination": "arn:aws:firehose:x:1:y/z"}
+    theirs = {**args, "flow_logs": [flow_log], "enable_dns_hostnames": True, "tags": {**TAGS, "Environment": "prod"}}
+    before = module("vpc", theirs)
+    net = Network(ec2, "t-adopt")
+    ec2.modify_subnet_attribute(SubnetId=net.subnet("public-a")["SubnetId"], MapPublicIpOnLaunch={"Value": False})
+    wanted = {**args, "flow_logs": [flow_log]}
+    calls.clear()
+    message = module("vpc", wanted, expect_failure=True)["msg"]
+    assert calls.writes == []
+    adopt = json.loads(re.search(r"-e '(\{.*?\})'", message)[1])["adopt"]
+    assert set(adopt) == set(before["resources"])
+    adopting = {**wanted, "adopt": adopt}
+    assert len(left_alone("vpc", adopting)) == 1
+    # all or nothing
+    assert "belongs to somebody else" in module("vpc", {**wanted, "adopt": adopt[1:]}, expect_failure=True)["msg"]
+    foretold = module("vpc", adopting, check=True)["changes"]
+    assert {(change["resource"], change["path"]) for change in foretold} == {
+        *((resource, "tags.Environment") for resource in adopt),
+        ("subnet t-adopt-public-a", "map_public_ip_on_launch"),
+    }
+    done = module("vpc", adopting)
+    assert done["changes"] == foretold
+    output = ("vpc", "subnets", "nat_gateways", "vpc_endpoints")
+    assert {key: done[key] for key in output} == {key: before[key] for key in output}, "nothing was replaced"
+    assert module("vpc", adopting, check=True)["changes"] == module("vpc", wanted)["changes"] == []
+
+
+def test_an_address_or_a_gateway_of_somebody_else_is_not_taken(module, ec2, calls):
+    """What lies outside of the VPC has its name too."""
+    tags = [{"Key": "Name", "Value": "t-loose-nat-a"}]
+    address = ec2.allocate_address(Domain="vpc", TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": tags}])
+    args = {"name": "t-loose", "tags": TAGS}
+    calls.clear()
+    assert '"adopt": ["elastic IP t-loose-nat-a"]' in module("vpc", args, expect_failure=True)["msg"]
+    assert calls.writes == []
+    made = module("vpc", {**args, "adopt": ["elastic IP t-loose-nat-a"]})
+    assert made["nat_gateways"][0]["public_ip"] == address["PublicIp"], "so an address that others know can be brought"
+
+
+def test_flow_logs_come_change_and_go(quartet, module, ec2, sandbox):
+    """hashicorp/terraform-provider-aws#26479, #45770: a star at the end of the group's ARN is a change on every run."""
+    sandbox.client("s3").create_bucket(Bucket="t-flow-logs")
+    group = "arn:aws:logs:us-east-1:123456789012:log-group:/t-flow:*"
+    to_group = {"log_destination": group, "deliver_logs_permission_arn": "arn:aws:iam::123456789012:role/t-flow"}
+    to_bucket = {"log_destination_type": "s3", "log_destination": "arn:aws:s3:::t-flow-logs/vpc/"}
+    args = {"name": "t-flow", "nat_gateway": "none", "tags": TAGS}
+    quartet("vpc", {**args, "flow_logs": [to_group, to_bucket]})
+    changes = quartet("vpc", {**args, "flow_logs": [{**to_group, "traffic_type": "REJECT"}]})["changes"]
+    assert [(c["resource"], c["action"], c["path"], c["impact"]) for c in changes] == [
+        ("flow log t-flow-cloud-watch-logs", "update", "traffic_type", "replacement"),
+        ("flow log t-flow-s3", "delete", "", "disruptive"),
+    ]
+    assert module("vpc", args)["changes"] == [], "left out, they are not looked at"
+    net = Network(ec2, "t-flow")
+    here = [{"Name": "resource-id", "Values": [net.id]}]
+    assert [log["TrafficType"] for log in ec2.describe_flow_logs(Filters=here)["FlowLogs"]] == ["REJECT"]
+    nowhere = {**to_bucket, "log_destination": "arn:aws:s3:::t-flow-nowhere"}
+    assert "t-flow-nowhere" in module("vpc", {**args, "flow_logs": [nowhere]}, expect_failure=True)["msg"]
+    quartet("vpc", {**args, "state": "absent"})
+    assert ec2.describe_flow_logs(Filters=here)["FlowLogs"] == []

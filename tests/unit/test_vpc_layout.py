@@ -26,6 +26,9 @@ def options(**given_options):
         "enable_dns_hostnames": True,
         "nat_gateway": "none",
         "vpc_endpoints": [],
+        "vpc_endpoint_policies": {},
+        "flow_logs": None,
+        "map_public_ip_on_launch": True,
         "tags": None,
         **given_options,
     }
