@@ -29,7 +29,7 @@ def _elasticache(kind: str, *params: str) -> Type:
 
 TYPES = {
     "ec2": {
-        "vpc": _ec2("vpc", "VpcId"),
+        "vpc": _ec2("vpc", "VpcId", "ResourceId"),
         "subnet": _ec2("subnet", "SubnetId", "AddSubnetId", "RemoveSubnetId"),
         "internet-gateway": _ec2("internet-gateway", "InternetGatewayId"),
         "natgateway": _ec2("natgateway", "NatGatewayId"),
@@ -37,6 +37,7 @@ TYPES = {
         "route-table": _ec2("route-table", "RouteTableId", "AddRouteTableId", "RemoveRouteTableId"),
         "security-group": _ec2("security-group", "GroupId", "SecurityGroupId", "AddSecurityGroupId"),
         "vpc-endpoint": _ec2("vpc-endpoint", "VpcEndpointId"),
+        "vpc-flow-log": _ec2("vpc-flow-log", "FlowLogId"),
     },
     "ecs": {
         "cluster": Type("ecs:{region}:{account}:cluster/{name}", ("clusterName", "cluster", "clusters")),
@@ -83,6 +84,7 @@ TYPES = {
 EC2_IDS = {
     "vpc": "vpc", "subnet": "subnet", "igw": "internet-gateway", "nat": "natgateway", "eipalloc": "elastic-ip",
     "rtb": "route-table", "sg": "security-group", "vpce": "vpc-endpoint",
+    "fl": "vpc-flow-log",
 }  # fmt: skip
 """What CreateTags is given, by the beginning of its id."""
 
@@ -96,6 +98,7 @@ _ROWS = {
         "+vpc-endpoint vpc route-table? subnet? security-group?": "CreateVpcEndpoint",
         "+security-group vpc?": "CreateSecurityGroup",
         "+elastic-ip": "AllocateAddress",
+        "+vpc-flow-log vpc": "CreateFlowLogs",
         "internet-gateway vpc": "AttachInternetGateway DetachInternetGateway",
         "route-table subnet?": "AssociateRouteTable DisassociateRouteTable ReplaceRouteTableAssociation",
         "vpc-endpoint route-table? subnet? security-group?": "ModifyVpcEndpoint",
@@ -110,6 +113,7 @@ _ROWS = {
         "internet-gateway": "DeleteInternetGateway",
         "natgateway": "DeleteNatGateway",
         "vpc-endpoint": "DeleteVpcEndpoints",
+        "vpc-flow-log": "DeleteFlowLogs",
         "elastic-ip": "ReleaseAddress",
         f"@ResourceId {' '.join(EC2_IDS.values())}": "CreateTags DeleteTags",
     },
