@@ -150,6 +150,8 @@ def _ec2(client: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
             yield f"ec2 {key}", item
     for item in ec2.describe_addresses()["Addresses"]:
         yield "ec2 Addresses", item
+    for item in _pages(ec2, "describe_flow_logs", "FlowLogs"):
+        yield "ec2 FlowLogs", item
     gone = ("deleted", "deleting")
     for kind, key in (("nat_gateways", "NatGateways"), ("vpc_endpoints", "VpcEndpoints")):
         for item in _pages(ec2, f"describe_{kind}", key):
