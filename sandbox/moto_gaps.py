@@ -296,7 +296,7 @@ def security_group_rules() -> None:
 
 
 def vpc_endpoint_changes() -> None:
-    """ModifyVpcEndpoint turns private DNS on and off, and puts back the policy that allows everything.
+    """ModifyVpcEndpoint moves routes, turns private DNS on and off, and puts back the policy that allows everything.
 
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyVpcEndpoint.html
     """
@@ -306,7 +306,14 @@ def vpc_endpoint_changes() -> None:
     @replaces(VPCs, "modify_vpc_endpoint")
     def modify(original, self):
         (endpoint,) = self.ec2_backend.describe_vpc_endpoints(vpc_end_point_ids=[self._get_param("VpcEndpointId")])
+        before = list(endpoint.route_table_ids)
         answer = original(self)
+        prefix_list, tables = endpoint.destination_prefix_list_id, set(endpoint.route_table_ids)
+        for table in tables.difference(before) if prefix_list else []:
+            way = {"gateway_id": endpoint.id, "destination_prefix_list_id": prefix_list}
+            self.ec2_backend.create_route(table, None, **way)
+        for table in set(before) - tables if prefix_list else []:
+            self.ec2_backend.delete_route(table, prefix_list)
         if self._get_bool_param("ResetPolicy"):
             endpoint.policy_document = json.dumps(VPCEndPoint.DEFAULT_POLICY)
         private_dns = self._get_bool_param("PrivateDnsEnabled")

@@ -172,6 +172,28 @@ def test_flow_logs_to_a_log_group_and_to_a_folder_of_a_bucket(sandbox, vpc_id):
     }
 
 
+def test_a_gateway_endpoint_has_a_route_in_each_of_its_tables(sandbox, vpc_id):
+    ec2 = sandbox.client("ec2")
+    tables = [ec2.create_route_table(VpcId=vpc_id)["RouteTable"]["RouteTableId"] for _ in range(2)]
+    endpoint = ec2.create_vpc_endpoint(
+        VpcId=vpc_id,
+        ServiceName="com.amazonaws.us-east-1.s3",
+        VpcEndpointType="Gateway",
+        RouteTableIds=tables[:1],
+    )["VpcEndpoint"]["VpcEndpointId"]
+
+    def with_a_route():
+        found = ec2.describe_route_tables(RouteTableIds=tables)["RouteTables"]
+        ways = {table["RouteTableId"]: [route.get("GatewayId") for route in table["Routes"]] for table in found}
+        return [table for table in tables if endpoint in ways[table]]
+
+    assert with_a_route() == tables[:1]
+    ec2.modify_vpc_endpoint(VpcEndpointId=endpoint, AddRouteTableIds=tables[1:], RemoveRouteTableIds=tables[:1])
+    assert with_a_route() == tables[1:]
+    ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint])
+    assert with_a_route() == []
+
+
 def test_an_endpoint_changes_its_private_dns_and_its_policy(sandbox, vpc_id):
     ec2 = sandbox.client("ec2")
     service = "com.amazonaws.us-east-1.logs"
