@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
+import os
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws
+from ansible_collections.nexus_learn.aws.plugins.plugin_utils.ahead import Ahead
 from ansible_collections.nexus_learn.aws.plugins.plugin_utils.inventory import checked
 from ansible_collections.nexus_learn.aws.plugins.plugin_utils.play import Unforeseeable, following
 
@@ -31,7 +37,9 @@ class ActionModule(ActionBase):
         play = following(self._task, {**task_vars, **values}, self._templar)
         try:
             aws = Aws(self._task.args)
+            ahead = Ahead(aws, self._questions(task_vars))
             task, templar = next(play)
+            ahead.start()
             while True:
                 step = self._foresee(task, templar, aws)
                 if step.get("failed"):
@@ -44,7 +52,19 @@ class ActionModule(ActionBase):
                 foreseen["outputs"] = self._evaluated(end.value, outputs)
         except Unforeseeable as reason:
             Display().vv(f"The plan ends before {reason}.")
+        if foreseen["steps"]:
+            ahead.keep()
         return {**result, **foreseen}
+
+    def _questions(self, task_vars: dict[str, Any]) -> Path:
+        """A file for each play, inventory, selection by tags, and account and region as far as options tell."""
+        play = self._task.play
+        options = [self._task.args.get(name) for name in ("region", "profile", "endpoint_url")]
+        options += [os.environ.get(name) for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL")]
+        selected = [sorted(play.only_tags), sorted(play.skip_tags)]
+        run = [play.get_path(), task_vars.get("inventory_dir"), selected, options]
+        name = hashlib.sha256(json.dumps(run, default=str).encode()).hexdigest()[:16]
+        return Path(constants.ANSIBLE_HOME, "nexus_learn", f"{name}.json")
 
     @staticmethod
     def _evaluated(templar: Any, name: str) -> Any:

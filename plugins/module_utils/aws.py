@@ -31,7 +31,7 @@ _RETRIES = {"mode": "adaptive", "max_attempts": 10}
 # than another read, or another look at what there is (``WriteUnanswered``).
 _READ_TIMEOUT = 10
 # Calls that are made at once. The adaptive retries slow them down where AWS's rate limits ask for it.
-_THREADS = 32
+THREADS = 32
 _UNKNOWN_CREDENTIALS = (
     "UnrecognizedClientException",
     "InvalidClientTokenId",
@@ -117,7 +117,7 @@ class Aws:
         # a pool as large as the number of threads: botocore warns and drops connections otherwise
         self._config = botocore.config.Config(
             retries=_RETRIES,
-            max_pool_connections=_THREADS,
+            max_pool_connections=THREADS,
             connect_timeout=10,
             read_timeout=_READ_TIMEOUT,
             # tells this collection's calls from others in CloudTrail
@@ -133,6 +133,8 @@ class Aws:
         # Called before every request, repeated ones too. The deployment lock gives its sign of life there, and stops a
         # run that lost it.
         self.pulse: Callable[[], None] | None = None
+        # Called with every new client.
+        self.prepare: Callable[[Any], None] | None = None
         self._session = boto3.session.Session(botocore_session=_botocore_session(self._profile), region_name=region)
         self.region = region
 
@@ -148,6 +150,8 @@ class Aws:
                 name = client.meta.service_model.service_id.hyphenize()
                 client.meta.events.register_first(f"needs-retry.{name}", _never_twice)
                 client.meta.events.register("request-created", self._request_created)
+                if self.prepare is not None:
+                    self.prepare(client)
                 self._clients[service] = client
             return self._clients[service]
 
@@ -210,7 +214,7 @@ def together(*calls: Callable[[], Any]) -> list:
     """Make the calls concurrently; return their results in order; raise the first error."""
     if len(calls) < 2:
         return [call() for call in calls]
-    with ThreadPoolExecutor(max_workers=min(_THREADS, len(calls))) as pool:
+    with ThreadPoolExecutor(max_workers=min(THREADS, len(calls))) as pool:
         return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
