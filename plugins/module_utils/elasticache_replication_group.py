@@ -2,7 +2,8 @@
 """A replication group (cluster mode disabled) with its subnet group, parameter group and secret.
 
 AWS takes many changes of a group only one after another, each from status ``available``: ``migration`` puts them in
-an order in which no step breaks a rule of the step before. The auth token is the business of ``elasticache_secret``.
+an order in which no step breaks a rule of the step before. The groups beside it are the business of
+``elasticache_groups``, the auth token that of ``elasticache_secret``, users in its place that of ``elasticache_users``.
 
 What happens to a token:
 
@@ -30,6 +31,30 @@ from typing import Any
 from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_secret as secret
 from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_users as users
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together, wait_until
+from ansible_collections.nexus_learn.aws.plugins.module_utils.elasticache_groups import (
+    apply_parameters,
+    apply_subnets,
+    arn_of,
+    delete_parameter_groups,
+    delete_unused,
+    describe_parameter_groups,
+    describe_subnets,
+    is_default,
+    lower_name,
+    mend_tags,
+    parameter_fields,
+    parameter_group,
+    parameter_resource,
+    plan_former_parameter_groups,
+    plan_parameter_groups_absent,
+    plan_parameters,
+    plan_subnets,
+    subnet_fields,
+    subnet_resource,
+    tag_list,
+    tags_of,
+    with_tags,
+)
 from ansible_collections.nexus_learn.aws.plugins.module_utils.elasticache_secret import HIDDEN, NEW
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
@@ -47,7 +72,6 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     differences,
     expanded,
     is_foreign,
-    is_pattern,
     is_unknown,
     leave,
     leave_foreign,
@@ -55,7 +79,6 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     refuse_foreign,
     unknown,
     update,
-    user_tags,
 )
 
 DEFAULT_PORT = 6379
@@ -100,15 +123,7 @@ _ENGINE = ("engine", "engine_version", "parameter_group")
 
 
 def group_resource(params: Mapping) -> str:
-    return f"replication group {_name(params)}"
-
-
-def subnet_resource(params: Mapping) -> str:
-    return f"cache subnet group {_name(params['subnet_group'])}"
-
-
-def parameter_resource(option: Mapping) -> str:
-    return f"cache parameter group {_name(option)}"
+    return f"replication group {lower_name(params)}"
 
 
 def snapshot_resource(name: str) -> str:
@@ -117,24 +132,11 @@ def snapshot_resource(name: str) -> str:
 
 def replacement_snapshot(params: Mapping) -> str:
     """The name of the snapshot that a group is restored from when it is replaced, and that goes after that."""
-    return f"{_name(params)}-replacement"
+    return f"{lower_name(params)}-replacement"
 
 
 def secret_resource(params: Mapping) -> str:
     return f"secret {params['auth_token_secret']['name']}"
-
-
-def _name(named: Mapping) -> str:
-    return named["name"].lower()  # ElastiCache keeps names in lower case
-
-
-def _arn(aws: Aws, kind: str, named: Mapping) -> str:
-    return aws.arn("elasticache", f"{kind}:{_name(named)}")
-
-
-def _default_parameter_group(option: Mapping) -> bool:
-    """Whether the parameter group is one of AWS's own, which can be used, but neither made, changed nor deleted."""
-    return _name(option).startswith("default.")
 
 
 # ---- describe ----
@@ -161,8 +163,8 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
     option = params["auth_token_secret"]
     group, subnets, parameters, auth, keys, access = together(
         lambda: _describe_group(aws, params),
-        lambda: params["subnet_group"] and _describe_subnets(aws, params),
-        lambda: _describe_parameter_groups(aws, params),
+        lambda: params["subnet_group"] and describe_subnets(aws, params),
+        lambda: describe_parameter_groups(aws, params),
         lambda: option and secret.describe(aws, option["name"]),
         lambda: _describe_keys(aws, [params["kms_key_id"], (option or {}).get("kms_key_id")]),
         lambda: users.describe(aws, params),
@@ -212,7 +214,7 @@ def _describe_group(aws: Aws, params: Mapping) -> dict[str, Any] | None:
     """The group in terms of the options. In motion it has its status alone: AWS answers the rest only at rest."""
     cache = aws.client("elasticache")
     try:
-        found = cache.describe_replication_groups(ReplicationGroupId=_name(params))["ReplicationGroups"][0]
+        found = cache.describe_replication_groups(ReplicationGroupId=lower_name(params))["ReplicationGroups"][0]
     except cache.exceptions.ReplicationGroupNotFoundFault:
         return None
     status = found["Status"]
@@ -224,13 +226,13 @@ def _describe_group(aws: Aws, params: Mapping) -> dict[str, Any] | None:
             "turned off. Nothing was changed. Set name_prefix in the inventory to a name of its own."
         )
     if status == "create-failed" or found.get("ClusterEnabled"):
-        events, tags = together(lambda: _events(aws, params), lambda: _tags(aws, "replicationgroup", params))
+        events, tags = together(lambda: _events(aws, params), lambda: tags_of(aws, "replicationgroup", params))
         return {"status": status, "events": events, "tags": tags}
     try:
         member, snapshots, tags = together(
             lambda: cache.describe_cache_clusters(CacheClusterId=found["MemberClusters"][0])["CacheClusters"][0],
             lambda: _final_snapshot(aws, params),
-            lambda: _tags(aws, "replicationgroup", params),
+            lambda: tags_of(aws, "replicationgroup", params),
         )
     except cache.exceptions.ClientError as error:
         # a change began between these calls: the member is going, or tags cannot be read meanwhile
@@ -340,11 +342,6 @@ def _endpoint(endpoint: Mapping) -> dict[str, Any]:
     return {"address": endpoint["Address"], "port": endpoint["Port"]}
 
 
-def _tags(aws: Aws, kind: str, named: Mapping) -> dict[str, str]:
-    tags = aws.client("elasticache").list_tags_for_resource(ResourceName=_arn(aws, kind, named))["TagList"]
-    return user_tags({tag["Key"]: tag["Value"] for tag in tags})
-
-
 def _events(aws: Aws, params: Mapping) -> list[str]:
     """What ElastiCache said about the group in the last 14 days, as long as it remembers."""
     events = aws.pages(
@@ -352,7 +349,7 @@ def _events(aws: Aws, params: Mapping) -> list[str]:
         "describe_events",
         "Events",
         SourceType="replication-group",
-        SourceIdentifier=_name(params),
+        SourceIdentifier=lower_name(params),
         Duration=14 * 24 * 60,
     )
     return [event["Message"] for event in events]
@@ -369,126 +366,6 @@ def _final_snapshot(aws: Aws, params: Mapping) -> bool:
         return False
 
 
-def _describe_subnets(aws: Aws, params: Mapping) -> dict[str, Any] | None:
-    cache = aws.client("elasticache")
-    option = params["subnet_group"]
-    try:
-        found, tags = together(
-            lambda: cache.describe_cache_subnet_groups(CacheSubnetGroupName=_name(option))["CacheSubnetGroups"][0],
-            lambda: _tags(aws, "subnetgroup", option),
-        )
-    except cache.exceptions.CacheSubnetGroupNotFoundFault:
-        return None
-    return {
-        "description": found["CacheSubnetGroupDescription"],
-        "subnet_ids": sorted(subnet["SubnetIdentifier"] for subnet in found["Subnets"]),
-        "tags": tags,
-    }
-
-
-def _describe_parameter_groups(aws: Aws, params: Mapping) -> dict[str, dict]:
-    """By name; in state absent with ``used_by``, the ids of the replication groups that use each.
-
-    In state present also those of other families whose place the option's one takes, with ``used_by`` and ``family``.
-    """
-    options = params["parameter_groups"]
-    if params["state"] == "present" and options and _lineage(params):
-        return _describe_lineage(aws, params)
-    found = together(*(lambda option=option: _describe_parameters(aws, option) for option in options))
-    groups = {_name(option): group for option, group in zip(options, found, strict=True) if group is not None}
-    if groups and params["state"] == "absent":
-        _add_users(aws, groups)
-    return groups
-
-
-def _add_users(aws: Aws, groups: Mapping[str, dict]) -> None:
-    members = aws.pages("elasticache", "describe_cache_clusters", "CacheClusters")
-    for name, group in groups.items():
-        group["used_by"] = sorted(
-            {
-                member.get("ReplicationGroupId", member["CacheClusterId"])
-                for member in members
-                if member.get("CacheParameterGroup", {}).get("CacheParameterGroupName") == name
-            }
-        )
-
-
-def _lineage(params: Mapping) -> str | None:
-    """What the names of a parameter group and of those of other families begin with: ``x-`` of ``x-redis7``.
-
-    None when its name does not end in its family, and when there are no tags that say which of them are ours.
-    """
-    option = params["parameter_group"]
-    if _default_parameter_group(option) or not {"Project", "Environment"} <= set(params["tags"] or {}):
-        return None
-    ending = _name_of_family(option["family"] or "")
-    return _name(option).removesuffix(ending) if ending and _name(option).endswith(f"-{ending}") else None
-
-
-def _name_of_family(family: str) -> str:
-    return family.replace(".", "-")  # redis6.x
-
-
-def _describe_lineage(aws: Aws, params: Mapping) -> dict[str, dict]:
-    """One call for all parameter groups of the account instead of one for ours: as cheap, and it shows the others."""
-    beginning, name = _lineage(params), _name(params["parameter_group"])
-    groups, found = together(
-        lambda: aws.pages("elasticache", "describe_cache_parameter_groups", "CacheParameterGroups"),
-        lambda: _describe_parameters(aws, params["parameter_group"], with_group=False),
-    )
-    known = {group["CacheParameterGroupName"]: group for group in groups}
-    others = [
-        other
-        for other, group in known.items()
-        if other != name and other == f"{beginning}{_name_of_family(group['CacheParameterGroupFamily'])}"
-    ]
-    tags = together(*(lambda other=other: _tags(aws, "parametergroup", {"name": other}) for other in others))
-    former = {
-        other: {"family": known[other]["CacheParameterGroupFamily"], "tags": its_tags}
-        for other, its_tags in zip(others, tags, strict=True)
-        if not is_foreign(its_tags, params["tags"])
-    }
-    if former:
-        _add_users(aws, former)
-    ours = {}
-    if name in known and found is not None:
-        shape = known[name]
-        ours = {name: {"family": shape["CacheParameterGroupFamily"], "description": shape["Description"], **found}}
-    return {**ours, **former}
-
-
-def _describe_parameters(aws: Aws, option: Mapping, with_group: bool = True) -> dict[str, Any] | None:
-    """``parameters`` are those that a user set, and those that have the wanted value anyway."""
-    cache = aws.client("elasticache")
-    if _default_parameter_group(option):
-        return None
-    wanted = _parameters(option)
-    try:
-        found, values, tags = together(
-            lambda: (
-                with_group
-                and cache.describe_cache_parameter_groups(CacheParameterGroupName=_name(option))[
-                    "CacheParameterGroups"
-                ][0]
-            ),
-            lambda: aws.pages(
-                "elasticache", "describe_cache_parameters", "Parameters", CacheParameterGroupName=_name(option)
-            ),
-            lambda: _tags(aws, "parametergroup", option),
-        )
-    except cache.exceptions.CacheParameterGroupNotFoundFault:
-        return None
-    return {
-        **({"family": found["CacheParameterGroupFamily"], "description": found["Description"]} if found else {}),
-        "parameters": {
-            item["ParameterName"]: item.get("ParameterValue", "")
-            for item in values
-            if item["Source"] == "user" or item.get("ParameterValue", "") == wanted.get(item["ParameterName"])
-        },
-        "tags": tags,
-    }
-
-
 def _describe_keys(aws: Aws, keys: Sequence[str | None]) -> dict[str, str]:
     """The ARNs of keys that are given by id or alias: AWS shows the ARN, whatever it was given."""
     named = sorted(
@@ -503,21 +380,13 @@ def _describe_keys(aws: Aws, keys: Sequence[str | None]) -> dict[str, str]:
 # ---- what is wanted ----
 
 
-def _parameters(option: Mapping) -> dict[str, str]:
-    """Parameters as ElastiCache writes them: text, and yes or no for what YAML made a boolean of."""
-    values = option["parameters"] or {}
-    return {
-        name: ("yes" if value else "no") if isinstance(value, bool) else str(value) for name, value in values.items()
-    }
-
-
 def desired_group(params: Mapping, current: Mapping) -> dict[str, Any]:
     """What the parameters ask of the group, in the words of ``current`` where both mean the same."""
     there = current["replication_group"] or {}
     fields = {field: params[field] for field in _ARGUMENTS if params[field] is not None}
     for field in ("subnet_group", "parameter_group", "user_group"):
         if field in fields:
-            fields[field] = _name(params[field])
+            fields[field] = lower_name(params[field])
     if "log_delivery_configurations" in fields:
         fields["log_delivery_configurations"] = Exact(
             {
@@ -537,7 +406,7 @@ def desired_group(params: Mapping, current: Mapping) -> dict[str, Any]:
     if fields.get("kms_key_id"):
         fields["kms_key_id"] = current["keys"].get(fields["kms_key_id"], fields["kms_key_id"])
     if not there:
-        fields.setdefault("description", _name(params))
+        fields.setdefault("description", lower_name(params))
     if there.get("engine_version") and same_version(fields.get("engine_version", ""), there["engine_version"]):
         fields["engine_version"] = there["engine_version"]
     if fields.get("transit_encryption_enabled") is False:
@@ -565,24 +434,6 @@ def _shares_one_address(there: Mapping) -> bool:
         return False
 
 
-def _subnet_fields(params: Mapping) -> dict[str, Any]:
-    option = params["subnet_group"]
-    fields: dict[str, Any] = {}
-    if option["description"] is not None:
-        fields["description"] = option["description"]
-    if option["subnet_ids"] is not None:
-        fields["subnet_ids"] = sorted(set(option["subnet_ids"]))
-    return _with_tags(params, fields)
-
-
-def _parameter_fields(params: Mapping) -> dict[str, Any]:
-    option = params["parameter_group"]
-    fields = {field: option[field] for field in ("family", "description") if option[field] is not None}
-    if option["parameters"] is not None:
-        fields["parameters"] = Exact(_parameters(option))
-    return _with_tags(params, fields)
-
-
 def _secret_fields(params: Mapping, current: Mapping) -> dict[str, Any]:
     option, keys = params["auth_token_secret"], current["keys"]
     fields = {field: option[field] for field in ("description", "kms_key_id") if option[field] is not None}
@@ -591,13 +442,7 @@ def _secret_fields(params: Mapping, current: Mapping) -> dict[str, Any]:
     # Secrets Manager answers what it was given: an id, an alias or an ARN.
     if wanted and there and keys.get(wanted, wanted).endswith(there):
         fields["kms_key_id"] = there
-    return _with_tags(params, fields)
-
-
-def _with_tags(params: Mapping, fields: dict[str, Any]) -> dict[str, Any]:
-    if params["tags"] is not None:
-        fields["tags"] = Exact(params["tags"])
-    return fields
+    return with_tags(params, fields)
 
 
 def wants_token(params: Mapping, current: Mapping) -> bool:
@@ -628,7 +473,7 @@ def _value(params: Mapping, group: Mapping, there: Mapping, token_wanted: bool) 
     if group.get("user_group") and not option:
         return {}  # of another's users, who knows what they are called
     keys = users.password_keys(option).values() if option else ["auth_token"] if token_wanted else []
-    wanted = {key: users.password_of(there, key) or unknown(f"{key} of", _name(params)) for key in sorted(keys)}
+    wanted = {key: users.password_of(there, key) or unknown(f"{key} of", lower_name(params)) for key in sorted(keys)}
     user = users.login(option) if option else "default"
     endpoint, tls = group["primary_endpoint"], bool(group.get("transit_encryption_enabled"))
     name = "" if user == "default" else user
@@ -642,7 +487,7 @@ def _value(params: Mapping, group: Mapping, there: Mapping, token_wanted: bool) 
 def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     if params["state"] == "absent":
         return _plan_absent(params, current)
-    group, parameters = current["replication_group"], _parameter_group(params, current)
+    group, parameters = current["replication_group"], parameter_group(params, current)
     if group is not None:
         refuse_foreign(group_resource(params), group["tags"], params)
     if current["subnet_group"]:
@@ -655,76 +500,22 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         said = " ".join(group["events"]) or "ElastiCache gives no reason."
         raise Refused(
             f"{group_resource(params)} could not be created (create-failed): {said} Nothing is in it. Delete it with "
-            f"`aws elasticache delete-replication-group --replication-group-id {_name(params)}`, mend the cause "
+            f"`aws elasticache delete-replication-group --replication-group-id {lower_name(params)}`, mend the cause "
             "and run the playbook again."
         )
     return [
-        *_plan_subnets(params, current["subnet_group"]),
-        *_plan_parameters(params, parameters),
+        *plan_subnets(params, current["subnet_group"]),
+        *plan_parameters(params, parameters),
         *_plan_secret(params, current),
         *users.plan(params, current, _engine_of(params, current)),
         *_plan_group(params, current),
         *users.plan_leaving(params, current),
-        *_plan_former_parameter_groups(params, current),
+        *plan_former_parameter_groups(params, current),
     ]
 
 
 def _engine_of(params: Mapping, current: Mapping) -> str:
     return params["engine"] or (current["replication_group"] or {}).get("engine") or "redis"
-
-
-def _parameter_group(params: Mapping, current: Mapping) -> dict[str, Any] | None:
-    option = params["parameter_group"]
-    return current["parameter_groups"].get(_name(option)) if option else None
-
-
-def _plan_subnets(params: Mapping, there: Mapping | None) -> list[Change]:
-    if params["subnet_group"] is None:
-        return []
-    wanted = _subnet_fields(params)
-    if there is not None:
-        return update(subnet_resource(params), there, wanted)
-    if not wanted.get("subnet_ids"):
-        raise Refused(f"{subnet_resource(params)} does not exist yet. Give its subnet_ids.")
-    return [create(subnet_resource(params), wanted)]
-
-
-def _plan_parameters(params: Mapping, there: Mapping | None) -> list[Change]:
-    if params["parameter_group"] is None:
-        return []
-    resource, wanted = parameter_resource(params["parameter_group"]), _parameter_fields(params)
-    if _default_parameter_group(params["parameter_group"]):
-        if wanted.get("parameters"):
-            raise Refused(f"{resource} is AWS's own and cannot be changed. Give parameter_group another name.")
-        return []
-    if there is None:
-        if "family" not in wanted:
-            raise Refused(f"{resource} does not exist yet. Give its family, for example redis7.")
-        return [create(resource, wanted)]
-    for field in ("family", "description"):
-        if wanted.get(field, there[field]) != there[field]:
-            raise Refused(
-                f"{resource} has the {field} {there[field]!r}, which AWS cannot change to {wanted[field]!r}. "
-                f"Nothing was changed. Set its {field} back, or give parameter_group another name: the replication "
-                "group then moves to the new one, and nothing is lost."
-            )
-    return update(resource, there, wanted)
-
-
-def _plan_former_parameter_groups(params: Mapping, current: Mapping) -> list[Change]:
-    """Parameter groups of earlier families go when nothing uses them any more, this group least of all."""
-    option, there = params["parameter_group"], current["replication_group"]
-    if option is None:
-        return []
-    name = _name(option)
-    moves = there is not None and there["parameter_group"] != name and params["apply_immediately"]
-    changes = []
-    for former, group in current["parameter_groups"].items():
-        if former != name and not [user for user in group["used_by"] if not (moves and user == _name(params))]:
-            before = {"family": group["family"], "tags": group["tags"]}
-            resource = parameter_resource({"name": former})
-            changes.append(delete(resource, before, IN_PLACE, f"{name} has taken its place"))
-    return changes
 
 
 def _plan_secret(params: Mapping, current: Mapping) -> list[Change]:
@@ -819,7 +610,7 @@ def _is_older(engine: str, version: str, than: Mapping) -> bool:
 
 
 def _may_be_replaced(params: Mapping) -> bool:
-    return (params["replace"] or "").lower() == _name(params)
+    return (params["replace"] or "").lower() == lower_name(params)
 
 
 def _loses_data(there: Mapping, wanted: Mapping) -> bool:
@@ -831,7 +622,7 @@ def _loses_data(there: Mapping, wanted: Mapping) -> bool:
 def _last_snapshot(params: Mapping, there: Mapping, wanted: Mapping) -> str:
     """The name of the final snapshot of a group that is replaced; one that cannot be read is kept as a backup."""
     if _loses_data(there, wanted):
-        return f"{_name(params)}-replaced-{there['created']:%Y%m%d%H%M%S}"
+        return f"{lower_name(params)}-replaced-{there['created']:%Y%m%d%H%M%S}"
     return replacement_snapshot(params)
 
 
@@ -999,7 +790,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _replacement(params: Mapping, words: str, field: str, before: Any, after: Any) -> Refused:
-    name = _name(params)
+    name = lower_name(params)
     return Refused(
         f"{group_resource(params)}: AWS cannot change {words} ({field} {before!r} to {after!r}) in place. A new group "
         "would have to take its place, and every queued task and every result in it would be lost, so it was not "
@@ -1064,13 +855,13 @@ def _plan_absent(params: Mapping, current: Mapping) -> list[Change]:
             changes.append(leave(snapshot_resource(snapshot), reason))
         elif group is not None:
             changes.append(delete(snapshot_resource(snapshot), fields, IN_PLACE, "the group was filled from it"))
-    changes += users.plan_absent(params, current, _name(params) if group is not None else None)
+    changes += users.plan_absent(params, current, lower_name(params) if group is not None else None)
     subnets, auth = current["subnet_group"], current["secret"]
     if subnets and is_foreign(subnets["tags"], params["tags"]):
         changes.append(leave_foreign(subnet_resource(params), subnets["tags"]))
     elif subnets:
         changes.append(delete(subnet_resource(params), subnets, IN_PLACE))
-    changes += _plan_parameter_groups_absent(params, current, going=group is not None)
+    changes += plan_parameter_groups_absent(params, current, going=group is not None)
     if auth and is_foreign(auth["tags"], params["tags"]):
         changes.append(leave_foreign(secret_resource(params), auth["tags"]))
     elif auth and not auth["deletion_date"]:
@@ -1078,23 +869,6 @@ def _plan_absent(params: Mapping, current: Mapping) -> list[Change]:
         note = f"can be restored for {days} days" if days else "cannot be restored"
         before = {field: auth[field] for field in ("description", "kms_key_id", "tags")}
         changes.append(delete(secret_resource(params), before, IN_PLACE, note))
-    return changes
-
-
-def _plan_parameter_groups_absent(params: Mapping, current: Mapping, going: bool) -> list[Change]:
-    changes = []
-    for name, there in current["parameter_groups"].items():
-        resource = parameter_resource({"name": name})
-        users = [user for user in there["used_by"] if not going or user != _name(params)]
-        if is_foreign(there["tags"], params["tags"]):
-            # a beginning is not a name: nexus-learn-* begins those of nexus-learn-prod, too
-            if not is_pattern(params["parameter_group"]["name"]):
-                changes.append(leave_foreign(resource, there["tags"]))
-        elif users:
-            changes.append(leave(resource, f"{', '.join(users)} uses it"))
-        else:
-            before = {field: value for field, value in there.items() if field != "used_by"}
-            changes.append(delete(resource, before, IN_PLACE))
     return changes
 
 
@@ -1185,10 +959,10 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
         return
     before: list[Callable[[], None]] = []
     if params["subnet_group"] and subnet_resource(params) in planned:
-        before.append(lambda: _apply_subnets(aws, params, planned[subnet_resource(params)]))
+        before.append(lambda: apply_subnets(aws, params, planned[subnet_resource(params)]))
     if params["parameter_group"] and parameter_resource(params["parameter_group"]) in planned:
         its_changes = planned[parameter_resource(params["parameter_group"])]
-        before.append(lambda: _apply_parameters(aws, params, its_changes))
+        before.append(lambda: apply_parameters(aws, params, its_changes))
     if params["auth_token_secret"] and secret_resource(params) in planned:
         metadata = [change for change in planned[secret_resource(params)] if not change.path.startswith("value.")]
         if metadata:
@@ -1215,20 +989,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
     if params["auth_token_secret"]:
         _mend_url(aws, params, token_wanted)
     users.apply_leaving(aws, params, planned, say)
-    _delete_parameter_groups(aws, params, current, planned, say)
-
-
-def _delete_parameter_groups(aws: Aws, params: Mapping, current: Mapping, planned: Mapping, say: Say) -> None:
-    cache = aws.client("elasticache")
-    for name in current["parameter_groups"]:
-        resource = parameter_resource({"name": name})
-        if resource in planned and planned[resource][0].action == "delete":
-            _delete_unused(
-                aws,
-                lambda name=name: cache.delete_cache_parameter_group(CacheParameterGroupName=name),
-                resource,
-                say,
-            )
+    delete_parameter_groups(aws, params, current, planned, say)
 
 
 def _delete_snapshot(aws: Aws, params: Mapping) -> None:
@@ -1239,7 +1000,7 @@ def _replace_group(aws: Aws, params: Mapping, there: Mapping, wanted: Mapping, t
     """Delete the group with a final snapshot and make one anew from it, with what it had where nothing is asked for."""
     snapshot = _last_snapshot(params, there, wanted)
     aws.client("elasticache").delete_replication_group(
-        ReplicationGroupId=_name(params), FinalSnapshotIdentifier=snapshot
+        ReplicationGroupId=lower_name(params), FinalSnapshotIdentifier=snapshot
     )
     _wait_for(aws, params, lambda group: "not deleted yet" if group else None, say)
     origin = {} if _loses_data(there, wanted) else {"snapshot_name": snapshot}
@@ -1263,76 +1024,6 @@ def _succession(there: Mapping, wanted: Mapping) -> dict[str, Any]:
     return {**kept, **wanted}
 
 
-def _apply_subnets(aws: Aws, params: Mapping, changes: Sequence[Change]) -> None:
-    cache = aws.client("elasticache")
-    option, wanted = params["subnet_group"], _subnet_fields(params)
-    if changes[0].action == "create":
-        cache.create_cache_subnet_group(
-            CacheSubnetGroupName=_name(option),
-            CacheSubnetGroupDescription=wanted.get("description", _name(option)),
-            SubnetIds=wanted["subnet_ids"],
-            Tags=_tag_list(wanted.get("tags", {})),
-        )
-        return
-    paths = {change.path for change in changes}
-    arguments = {
-        argument: wanted[field]
-        for field, argument in (("description", "CacheSubnetGroupDescription"), ("subnet_ids", "SubnetIds"))
-        if field in paths
-    }
-    if arguments:
-        cache.modify_cache_subnet_group(CacheSubnetGroupName=_name(option), **arguments)
-    _mend_tags(aws, _arn(aws, "subnetgroup", option), changes)
-
-
-def _apply_parameters(aws: Aws, params: Mapping, changes: Sequence[Change]) -> None:
-    cache = aws.client("elasticache")
-    option, wanted = params["parameter_group"], _parameter_fields(params)
-    name = _name(option)
-    if changes[0].action == "create":
-        cache.create_cache_parameter_group(
-            CacheParameterGroupName=name,
-            CacheParameterGroupFamily=wanted["family"],
-            Description=wanted.get("description", name),
-            Tags=_tag_list(wanted.get("tags", {})),
-        )
-        new, gone = wanted.get("parameters", {}), []
-    else:
-        values = {
-            change.path.removeprefix("parameters."): change.after for change in changes if "parameters." in change.path
-        }
-        new = {key: value for key, value in values.items() if value is not None}
-        gone = [key for key, value in values.items() if value is None]
-    # 20 parameters a call: https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_ModifyCacheParameterGroup.html
-    for part in _parts(sorted(new.items())):
-        pairs = [{"ParameterName": key, "ParameterValue": value} for key, value in part]
-        cache.modify_cache_parameter_group(CacheParameterGroupName=name, ParameterNameValues=pairs)
-    for part in _parts(gone):
-        # the value of a parameter that is reset does not count, but has to be there
-        pairs = [{"ParameterName": key, "ParameterValue": ""} for key in part]
-        cache.reset_cache_parameter_group(CacheParameterGroupName=name, ParameterNameValues=pairs)
-    if changes[0].action != "create":
-        _mend_tags(aws, _arn(aws, "parametergroup", option), changes)
-
-
-def _parts(items: Sequence, size: int = 20) -> list[Sequence]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-def _mend_tags(aws: Aws, arn: str, changes: Sequence[Change]) -> None:
-    tags = {change.path.removeprefix("tags."): change.after for change in changes if change.path.startswith("tags.")}
-    gone = [key for key, value in tags.items() if value is None]
-    if gone:
-        aws.client("elasticache").remove_tags_from_resource(ResourceName=arn, TagKeys=gone)
-    new = {key: value for key, value in tags.items() if value is not None}
-    if new:
-        aws.client("elasticache").add_tags_to_resource(ResourceName=arn, Tags=_tag_list(new))
-
-
 def _create_group(aws: Aws, params: Mapping, wanted: Mapping, origin: Mapping, token_wanted: bool, say: Say) -> None:
     arguments = {argument: wanted[field] for field, argument in _ARGUMENTS.items() if wanted.get(field) is not None}
     arguments |= {_ORIGIN[field]: value for field, value in origin.items()}
@@ -1350,7 +1041,7 @@ def _create_group(aws: Aws, params: Mapping, wanted: Mapping, origin: Mapping, t
     if token_wanted:
         arguments["AuthToken"] = _token_for_creation(aws, params["auth_token_secret"]["name"])
     aws.client("elasticache").create_replication_group(
-        ReplicationGroupId=_name(params), Tags=_tag_list(wanted.get("tags", {})), **arguments
+        ReplicationGroupId=lower_name(params), Tags=tag_list(wanted.get("tags", {})), **arguments
     )
     _wait_for(aws, params, lambda group: "not visible yet" if group is None else None, say)
     group = _describe_group(aws, params)
@@ -1395,7 +1086,7 @@ def _update_group(
     aws: Aws, params: Mapping, there: Mapping, wanted: Mapping, changes: Sequence[Change], say: Say
 ) -> None:
     paths = {change.path for change in changes}
-    _mend_tags(aws, there["arn"], changes)
+    mend_tags(aws, there["arn"], changes)
     token = None
     if "auth_token" in paths and there["user_group"]:
         token = _token_for_creation(aws, params["auth_token_secret"]["name"])
@@ -1407,7 +1098,7 @@ def _update_group(
 
 def _step(aws: Aws, params: Mapping, there: Mapping, fields: Mapping, say: Say, token: str | None) -> None:
     cache = aws.client("elasticache")
-    group = _name(params)
+    group = lower_name(params)
     if "num_nodes" in fields:
         call = (
             cache.increase_replica_count if fields["num_nodes"] > there["num_nodes"] else cache.decrease_replica_count
@@ -1505,7 +1196,7 @@ def _change_token(aws: Aws, params: Mapping, then_set: bool, say: Say) -> None:
 
 def _send_token(aws: Aws, params: Mapping, token: str, strategy: str, say: Say) -> None:
     aws.client("elasticache").modify_replication_group(
-        ReplicationGroupId=_name(params), AuthToken=token, AuthTokenUpdateStrategy=strategy, ApplyImmediately=True
+        ReplicationGroupId=lower_name(params), AuthToken=token, AuthTokenUpdateStrategy=strategy, ApplyImmediately=True
     )
 
     def missing(group: Mapping | None) -> str | None:
@@ -1530,43 +1221,22 @@ def _apply_absent(aws: Aws, params: Mapping, current: Mapping, planned: Mapping,
         arguments = {}
         if params["final_snapshot_identifier"] and current["replication_group"]["status"] == "available":
             arguments["FinalSnapshotIdentifier"] = params["final_snapshot_identifier"]
-        cache.delete_replication_group(ReplicationGroupId=_name(params), **arguments)
+        cache.delete_replication_group(ReplicationGroupId=lower_name(params), **arguments)
         _wait_for(aws, params, lambda group: "not deleted yet" if group else None, say)
     users.apply_leaving(aws, params, planned, say)
     if params["subnet_group"] and subnet_resource(params) in planned:
-        _delete_unused(
+        delete_unused(
             aws,
-            lambda: cache.delete_cache_subnet_group(CacheSubnetGroupName=_name(params["subnet_group"])),
+            lambda: cache.delete_cache_subnet_group(CacheSubnetGroupName=lower_name(params["subnet_group"])),
             subnet_resource(params),
             say,
         )
-    _delete_parameter_groups(aws, params, current, planned, say)
+    delete_parameter_groups(aws, params, current, planned, say)
     if snapshot_resource(replacement_snapshot(params)) in planned:
         _delete_snapshot(aws, params)
     if params["auth_token_secret"] and secret_resource(params) in planned:
         option = params["auth_token_secret"]
         secret.delete(aws, option["name"], option["recovery_window_in_days"])
-
-
-def _delete_unused(aws: Aws, call: Callable[[], Any], what: str, say: Say) -> None:
-    """Delete what the replication group used; ElastiCache may hold on to it for a while after the group is gone."""
-    last = ""
-
-    def probe() -> tuple[bool, str]:
-        nonlocal last
-        try:
-            call()
-        except aws.client("elasticache").exceptions.ClientError as error:
-            if not error_code(error).startswith(("CacheSubnetGroupInUse", "InvalidCacheParameterGroupState")):
-                raise
-            last = str(error)
-            return False, "in use"
-        return True, "deleted"
-
-    try:
-        wait_until(probe, timeout=120, pause=5, what=what, variable="", say=say)
-    except Failed:
-        raise Failed(f"{what} was not deleted, for something else uses it: {last}. Free it and run again.") from None
 
 
 def wait(aws: Aws, params: Mapping, say: Say) -> None:
@@ -1577,7 +1247,7 @@ def wait(aws: Aws, params: Mapping, say: Say) -> None:
 
 
 def _predicted_group(params: Mapping, current: Mapping) -> dict[str, Any]:
-    name, there = _name(params), current["replication_group"]
+    name, there = lower_name(params), current["replication_group"]
     if params["state"] == GATHERED:
         return there or {"status": None}
     wanted = desired_group(params, current)
@@ -1603,7 +1273,7 @@ def _predicted_group(params: Mapping, current: Mapping) -> dict[str, Any]:
 
 def _defaults(params: Mapping, wanted: Mapping) -> dict[str, Any]:
     """What AWS makes of options that are left out on creation, as far as it says so."""
-    name, nodes = _name(params), wanted.get("num_nodes", 1)
+    name, nodes = lower_name(params), wanted.get("num_nodes", 1)
     return {
         **{field: unknown(field, name) for field in _ARGUMENTS},
         "engine": "redis",
@@ -1671,7 +1341,7 @@ def _predicted(
 ) -> dict[str, Any]:
     if params["state"] == GATHERED:
         return dict(there or {})
-    new = {"description": _name(option), "tags": {}}  # as apply and AWS fill it in
+    new = {"description": lower_name(option), "tags": {}}  # as apply and AWS fill it in
     return predicted(there or new, wanted(params))
 
 
@@ -1715,23 +1385,23 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
         arn = current["secret"]["arn"] if current["secret"] else new
     return {
         "replication_group": {
-            "id": _name(params),
-            "arn": _arn(aws, "replicationgroup", params),
+            "id": lower_name(params),
+            "arn": arn_of(aws, "replicationgroup", params),
             "auth_token_enabled": _predicted_token(params, current),
             **group,
         },
         "subnet_group": params["subnet_group"]
         and {
-            "name": _name(params["subnet_group"]),
-            "arn": _arn(aws, "subnetgroup", params["subnet_group"]),
-            **_predicted(params, params["subnet_group"], current["subnet_group"], _subnet_fields),
+            "name": lower_name(params["subnet_group"]),
+            "arn": arn_of(aws, "subnetgroup", params["subnet_group"]),
+            **_predicted(params, params["subnet_group"], current["subnet_group"], subnet_fields),
         },
         "parameter_group": params["parameter_group"]
         and {
-            "name": _name(params["parameter_group"]),
-            "arn": _arn(aws, "parametergroup", params["parameter_group"]),
+            "name": lower_name(params["parameter_group"]),
+            "arn": arn_of(aws, "parametergroup", params["parameter_group"]),
             "parameters": {},
-            **_predicted(params, params["parameter_group"], _parameter_group(params, current), _parameter_fields),
+            **_predicted(params, params["parameter_group"], parameter_group(params, current), parameter_fields),
         },
         "user_group": users.output(aws, params, current, _engine_of(params, current)),
         "auth_token_secret_arn": arn,
@@ -1741,7 +1411,7 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
 
 
 def resources(aws: Aws, params: Mapping, current: Mapping) -> list[str]:
-    own_parameters = params["parameter_group"] and not _default_parameter_group(params["parameter_group"])
+    own_parameters = params["parameter_group"] and not is_default(params["parameter_group"])
     return [
         *([subnet_resource(params)] if params["subnet_group"] else []),
         *([parameter_resource(params["parameter_group"])] if own_parameters else []),

@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_secret as secret
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together, wait_until
+from ansible_collections.nexus_learn.aws.plugins.module_utils.elasticache_groups import mend_tags, tag_list, tags_at
 from ansible_collections.nexus_learn.aws.plugins.module_utils.elasticache_secret import HIDDEN, NEW
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
@@ -29,7 +30,6 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     leave_foreign,
     refuse_foreign,
     update,
-    user_tags,
 )
 
 _AUTHENTICATION = {"password": "password", "no-password": "no-password-required", "iam": "iam"}
@@ -100,7 +100,9 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any] | None:
     things = [*([group] if group else []), *known.values()]
     in_motion = any(thing["Status"] != "active" for thing in things)
     tags = (
-        together(*(lambda thing=thing: _tags(aws, thing) for thing in things)) if not in_motion else [{}] * len(things)
+        together(*(lambda thing=thing: tags_at(aws, thing["ARN"]) for thing in things))
+        if not in_motion
+        else [{}] * len(things)
     )
     described = [
         {
@@ -124,11 +126,6 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any] | None:
         "users": dict(zip(known, described, strict=True)),
         "in_motion": in_motion,
     }
-
-
-def _tags(aws: Aws, thing: Mapping) -> dict[str, str]:
-    tags = aws.client("elasticache").list_tags_for_resource(ResourceName=thing["ARN"])["TagList"]
-    return user_tags({tag["Key"]: tag["Value"] for tag in tags})
 
 
 def settle(aws: Aws, params: Mapping, say: Say) -> None:
@@ -357,7 +354,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping, planned: Mapping[str, Seq
     name, fields = option["name"].lower(), _group_fields(params, engine, there["group"])
     if changes[0].action == "create":
         cache.create_user_group(
-            UserGroupId=name, Engine=engine, UserIds=fields["user_ids"], Tags=_tag_list(fields.get("tags", {}))
+            UserGroupId=name, Engine=engine, UserIds=fields["user_ids"], Tags=tag_list(fields.get("tags", {}))
         )
     else:
         arguments: dict[str, Any] = {}
@@ -369,7 +366,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping, planned: Mapping[str, Seq
             arguments["Engine"] = engine
         if arguments:
             cache.modify_user_group(UserGroupId=name, **arguments)
-        _mend_tags(aws, aws.arn("elasticache", f"usergroup:{name}"), changes)
+        mend_tags(aws, aws.arn("elasticache", f"usergroup:{name}"), changes)
     settle(aws, params, say)
 
 
@@ -411,12 +408,12 @@ def _apply_user(aws: Aws, user: Mapping, fields: Mapping, changes: Sequence[Chan
             Engine=fields["engine"],
             AccessString=fields["access_string"],
             AuthenticationMode=mode,
-            Tags=_tag_list(fields.get("tags", {})),
+            Tags=tag_list(fields.get("tags", {})),
         )
         return
     paths = {change.path for change in changes}
     # the tags first: AWS takes none while it is busy with the rest
-    _mend_tags(aws, aws.arn("elasticache", f"user:{user['id']}"), changes)
+    mend_tags(aws, aws.arn("elasticache", f"user:{user['id']}"), changes)
     arguments: dict[str, Any] = {}
     if "access_string" in paths:
         arguments["AccessString"] = fields["access_string"]
@@ -454,17 +451,3 @@ def apply_leaving(aws: Aws, params: Mapping, planned: Mapping[str, Sequence[Chan
         cache.delete_user(UserId=user)
     if leaving and not gone:
         settle(aws, params, say)
-
-
-def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-def _mend_tags(aws: Aws, arn: str, changes: Sequence[Change]) -> None:
-    tags = {change.path.removeprefix("tags."): change.after for change in changes if change.path.startswith("tags.")}
-    gone = [key for key, value in tags.items() if value is None]
-    if gone:
-        aws.client("elasticache").remove_tags_from_resource(ResourceName=arn, TagKeys=gone)
-    new = {key: value for key, value in tags.items() if value is not None}
-    if new:
-        aws.client("elasticache").add_tags_to_resource(ResourceName=arn, Tags=_tag_list(new))
