@@ -161,14 +161,17 @@ def services(ecs, prefix: str, names: list[str]):
 
 
 def scaling(autoscaling, prefix: str, names: list[str]):
-    """A call per 50 targets, one per target for its tags, and one per 10 policies of the account."""
+    """A call per 50 targets, one per target for its tags, and one per 10 policies and 50 actions of the account."""
     ids = [f"service/{prefix}-cluster/{prefix}-{name}-service" for name in names]
-    policies = calls.submit(pages, autoscaling, "describe_scaling_policies", ServiceNamespace="ecs")
+    policies, actions = (
+        calls.submit(pages, autoscaling, operation, ServiceNamespace="ecs")
+        for operation in ("describe_scaling_policies", "describe_scheduled_actions")
+    )
     ask = partial(autoscaling.describe_scalable_targets, ServiceNamespace="ecs")
     targets = together(*(partial(ask, ResourceIds=batch) for batch in batches(ids, 50)))
     arns = [target["ScalableTargetARN"] for answer in targets for target in answer["ScalableTargets"]]
     tags = together(*(partial(autoscaling.list_tags_for_resource, ResourceARN=arn) for arn in arns))
-    return targets, tags, policies.result()
+    return targets, tags, policies.result(), actions.result()
 
 
 def read(prefix: str, names: list[str]) -> list:

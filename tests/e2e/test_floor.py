@@ -297,6 +297,14 @@ DRIFTS = {
     "scaling: a policy of somebody else": lambda s: put_policy(
         s, "drift", PolicyType="StepScaling", StepScalingPolicyConfiguration=STEPS
     ),
+    "scaling: a scheduled action": lambda s: s.client("application-autoscaling").put_scheduled_action(
+        ServiceNamespace="ecs",
+        ScalableDimension="ecs:service:DesiredCount",
+        ResourceId=s.target()["ResourceId"],
+        ScheduledActionName="drift",
+        Schedule="cron(0 3 * * ? *)",
+        ScalableTargetAction={"MinCapacity": 0},
+    ),
 }
 
 
@@ -311,7 +319,7 @@ def steady(value):
 
 
 def test_it_makes_as_many_calls_as_it_says(stack):
-    """44 for what every stack has; for each worker one for its revision, its log group's tags and its target's."""
+    """45 for what every stack has; for each worker one for its revision, its log group's tags and its target's."""
     stack.sandbox.faults()
     done = subprocess.run(
         [sys.executable, "bench/floor.py", PREFIX, *WORKERS],
@@ -323,7 +331,7 @@ def test_it_makes_as_many_calls_as_it_says(stack):
     )
     assert done.returncode == 0, done.stderr
     counted = stack.sandbox.ask("faults")
-    assert counted["calls"] == 44 + 3 * len(WORKERS), counted["by_operation"]
+    assert counted["calls"] == 45 + 3 * len(WORKERS), counted["by_operation"]
 
 
 @pytest.mark.parametrize("drift", DRIFTS)
