@@ -35,9 +35,9 @@ class ActionModule(ActionBase):
         foreseen: dict[str, Any] = {"unchanged": False, "steps": [], "outputs": None}
         # evaluated once instead of wherever they are used
         play = following(self._task, {**task_vars, **values}, self._templar)
+        aws = Aws(self._task.args)
+        ahead = Ahead(aws, self._questions(task_vars))
         try:
-            aws = Aws(self._task.args)
-            ahead = Ahead(aws, self._questions(task_vars))
             task, templar = next(play)
             ahead.start()
             while True:
@@ -52,17 +52,19 @@ class ActionModule(ActionBase):
                 foreseen["outputs"] = self._evaluated(end.value, outputs)
         except Unforeseeable as reason:
             Display().vv(f"The plan ends before {reason}.")
+        finally:
+            ahead.end()
         if foreseen["steps"]:
             ahead.keep()
         return {**result, **foreseen}
 
     def _questions(self, task_vars: dict[str, Any]) -> Path:
-        """A file for each play, inventory, selection by tags, and account and region as far as options tell."""
+        """A file for each play, stack, selection by tags, and account and region as far as options tell."""
         play = self._task.play
         options = [self._task.args.get(name) for name in ("region", "profile", "endpoint_url")]
         options += [os.environ.get(name) for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL")]
         selected = [sorted(play.only_tags), sorted(play.skip_tags)]
-        run = [play.get_path(), task_vars.get("inventory_dir"), selected, options]
+        run = [play.get_path(), task_vars.get("inventory_dir"), task_vars.get("name_prefix"), selected, options]
         name = hashlib.sha256(json.dumps(run, default=str).encode()).hexdigest()[:16]
         return Path(constants.ANSIBLE_HOME, "nexus_learn", f"{name}.json")
 

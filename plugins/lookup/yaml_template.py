@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleLookupError
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.lookup import LookupBase
 from ansible.template import trust_as_template
 
@@ -50,4 +50,4 @@ class LookupModule(LookupBase):
         text = trust_as_template(self._loader.get_text_file_contents(file))
         rendered = self._templar.template(text, escape_backslashes=False)
         # one expression and nothing beside it is data already
-        return yaml.load(str(rendered), yaml.CSafeLoader) if isinstance(rendered, str) else rendered
+        return yaml_load(str(rendered)) if isinstance(rendered, str) else rendered

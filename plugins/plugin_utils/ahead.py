@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -16,6 +17,13 @@ from typing import Any
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import READS, THREADS, Aws
 
+try:
+    from botocore.exceptions import BotoCoreError
+except ImportError:  # reported by the modules
+    BotoCoreError = Exception
+
+# Seconds that an answer is good for: one that waited for a long change meanwhile may be of a time before it.
+GOOD_FOR = 30
 # Names that AWS's services have for where the next page of an answer begins.
 _PAGES = ("NextToken", "nextToken", "Marker")
 
@@ -23,8 +31,8 @@ _PAGES = ("NextToken", "nextToken", "Marker")
 class Ahead:
     """Hooks itself into the clients of ``aws``: a question that was asked ahead is answered with what came back.
 
-    Each answer is used once and is as old as the run, so nothing is remembered but questions: ``file`` holds service,
-    operation and parameters of each, as JSON. What is missing from it, or wrong, costs calls and nothing else.
+    Each answer is used once, and within ``GOOD_FOR`` seconds. Nothing is remembered but questions: ``file`` holds
+    service, operation and parameters of each, as JSON. What is missing from it, or wrong, costs calls and nothing else.
     """
 
     def __init__(self, aws: Aws, file: Path):
@@ -39,7 +47,7 @@ class Ahead:
     def start(self) -> None:
         """Ask all of them, in threads."""
         questions = []
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             questions = [
                 (one["service"], one["operation"], dict(one["params"]), bool(one["pages"]))
                 for one in json.loads(self._file.read_text())
@@ -49,12 +57,16 @@ class Ahead:
             answer = self._answers[_key(service, operation, params)] = Future()
             self._pool.submit(self._ask, answer, service, operation, params, pages)
 
+    def end(self) -> None:
+        """Ask nothing any more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     def keep(self) -> None:
         """Keep what was asked this time, for the next."""
         with suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             temporary = self._file.with_suffix(f".{os.getpid()}")
-            temporary.write_text(json.dumps([self._asked[key] for key in sorted(self._asked)]))
+            temporary.write_text(json.dumps([self._asked[key] for key in sorted(self._asked)], default=str))
             temporary.replace(self._file)
 
     def _prepare(self, client: Any) -> None:
@@ -66,7 +78,7 @@ class Ahead:
 
     def _ask(self, answer: Future, service: str, operation: str, params: dict[str, Any], pages: bool) -> None:
         """In a thread of the pool. The answer to the first page is there when those to all others are."""
-        self._mine.pages = []
+        self._mine.pages = {}
         try:
             client = self._aws.client(service)
             method = next(name for name, known in client.meta.method_to_api_mapping.items() if known == operation)
@@ -76,8 +88,8 @@ class Ahead:
                         pass
                 else:
                     getattr(client, method)(**params)
-            (_, first), *others = self._mine.pages
-            for key, page in others:
+            first = self._mine.pages.pop(_key(service, operation, params))
+            for key, page in self._mine.pages.items():
                 self._answers[key] = Future()
                 self._answers[key].set_result(page)
             answer.set_result(first)
@@ -98,17 +110,21 @@ class Ahead:
                 self._asked[_key(service, model.name, first)] = question
 
     def _answer(self, context: Mapping, **_: Any) -> tuple[Any, dict] | None:
-        """What is not None takes the place of a call. Errors are met again, but for that something is not there."""
+        """What is not None takes the place of a call. Only what AWS would answer otherwise by now is asked again."""
         future = None if hasattr(self._mine, "pages") else self._answers.pop(context["ahead"], None)
-        if future is None or future.exception() is not None:
+        if future is None:
             return None
-        http, parsed = future.result()
-        return (http, parsed) if http.status_code in (200, 404) else None
+        if isinstance(future.exception(), BotoCoreError):
+            raise future.exception()  # no connection, no credentials: all attempts were made
+        if future.exception() is not None:
+            return None
+        arrived, http, parsed = future.result()
+        return (http, parsed) if http.status_code in (200, 404) and time.monotonic() - arrived < GOOD_FOR else None
 
     def _arrived(self, http_response: Any, parsed: dict, context: Mapping, **_: Any) -> None:
         if hasattr(self._mine, "pages"):
-            answer = SimpleNamespace(status_code=http_response.status_code), copy.deepcopy(parsed)
-            self._mine.pages.append((context["ahead"], answer))
+            http = SimpleNamespace(status_code=http_response.status_code)
+            self._mine.pages[context["ahead"]] = time.monotonic(), http, copy.deepcopy(parsed)
 
 
 def _key(service: str, operation: str, params: Mapping[str, Any]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import botocore.exceptions
 import pytest
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws
+from ansible_collections.nexus_learn.aws.plugins.plugin_utils import ahead as module_of_ahead
 from ansible_collections.nexus_learn.aws.plugins.plugin_utils.ahead import Ahead
 
 DOCUMENT = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}
@@ -78,6 +80,41 @@ def test_what_was_asked_ahead_is_not_sent_again(run, sandbox):
         iam.put_role_policy(RoleName="ahead", PolicyName="p", PolicyDocument=json.dumps(DOCUMENT))
 
 
+def test_an_answer_that_has_lain_too_long_is_asked_for_again(run, sandbox, monkeypatch):
+    """Somebody else may have changed things while a step of the plan waited for an end of theirs."""
+    run()
+    monkeypatch.setattr(module_of_ahead, "GOOD_FOR", 0)
+    iam = sandbox.client("iam")
+    other = {**DOCUMENT, "Statement": [{**DOCUMENT["Statement"][0], "Action": "s3:PutObject"}]}
+    try:
+        put = {"RoleName": "ahead", "PolicyName": "p", "PolicyDocument": json.dumps(other)}
+        answers, _ = run(between=lambda: iam.put_role_policy(**put))
+        assert answers["policy"] == other
+    finally:
+        iam.put_role_policy(RoleName="ahead", PolicyName="p", PolicyDocument=json.dumps(DOCUMENT))
+
+
+def test_where_nobody_answers_it_is_not_tried_twice_over(run, tmp_path, monkeypatch):
+    run()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    aws = Aws({"region": "us-east-1", "aws_config": {"retries": {"total_max_attempts": 1}}})
+    ahead = Ahead(aws, tmp_path / "questions.json")
+    sent = []
+    prepare = aws.prepare
+
+    def watch(client):
+        prepare(client)
+        client.meta.events.register("before-send", lambda request, event_name, **_: sent.append(event_name))
+
+    aws.prepare = watch
+    ahead.start()
+    ahead._pool.shutdown(wait=True)
+    count = len(sent)
+    with pytest.raises(botocore.exceptions.EndpointConnectionError):
+        aws.client("iam").get_role(RoleName="ahead")
+    assert len(sent) == count > 0
+
+
 def test_an_answer_is_used_once(sandbox, run, tmp_path):
     run()
     aws = Aws({"region": "us-east-1"})
@@ -98,6 +135,7 @@ def test_an_answer_is_used_once(sandbox, run, tmp_path):
         "{",
         "[1]",
         '[{"service": "iam"}]',
+        '[{"service": "iam", "operation": 5, "params": {}, "pages": false}]',
         '[{"service": "nothing", "operation": "GetNothing", "params": {}, "pages": false}]',
         '[{"service": "iam", "operation": "GetRole", "params": {"RoleName": 3}, "pages": false}]',
         '[{"service": "iam", "operation": "GetRole", "params": {"RoleName": "gone"}, "pages": true}]',
