@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from pathlib import Path
 
@@ -32,6 +33,10 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "all_statements: runs with --all-statements only")
+    # what runs keep there for the next one is nothing for the home folder of who tests
+    home = tempfile.TemporaryDirectory(prefix="ansible-home-")
+    config.add_cleanup(home.cleanup)
+    os.environ["ANSIBLE_HOME"] = home.name
 
 
 def pytest_collection_modifyitems(config, items):
