@@ -48,16 +48,23 @@ TITLES = {
 }  # fmt: skip
 
 CLUSTER = "{{ name_prefix }}-cluster"
-NAMES = {
+TASK_LOGS = "/ecs/{{ name_prefix }}/*"
+BUCKET = "{{ name_prefix }}-deployment-{{ account_id }}-{{ aws_region }}"
+NAMES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("ecs", "cluster"): CLUSTER,
     ("ecs", "task"): "*",
-    ("logs", "log-group"): "/ecs/{{ name_prefix }}/*",
+    ("logs", "log-group"): TASK_LOGS,
     ("logs", "log-stream"): "*",
     ("secretsmanager", "secret"): "{{ name_prefix }}/*",
     ("application-autoscaling", "scalable-target"): "*",
     ("kms", "key"): "*",
     ("elasticache", "user"): "*",
-    ("s3", "bucket"): "{{ name_prefix }}-deployment-{{ account_id }}-{{ aws_region }}",
+    ("elasticache", "replicationgroup"): "{{ name_prefix }}-redis",
+    ("elasticache", "subnetgroup"): "{{ name_prefix }}-redis",
+    ("elasticache", "usergroup"): "{{ name_prefix }}-redis",
+    ("elasticache", "parametergroup"): ("{{ name_prefix }}-redis*", "{{ name_prefix }}-valkey*"),
+    ("elasticache", "snapshot"): "{{ name_prefix }}-redis-*",
+    ("s3", "bucket"): BUCKET,
     ("s3", "object"): "*",
     ("elasticloadbalancing", "listener"): "{{ name_prefix }}-*/*",
 }
@@ -84,6 +91,20 @@ STACK = {"Project": "{{ project_name }}", "Environment": "{{ environment_name }}
 REGION = {"StringEquals": {"aws:RequestedRegion": "{{ aws_region }}"}}
 OF_THE_STACK = {"StringEquals": {f"aws:ResourceTag/{key}": value for key, value in STACK.items()}}
 FOR_THE_STACK = {"StringEquals": {f"aws:RequestTag/{key}": value for key, value in STACK.items()}}
+NOT_ANOTHERS = {"StringEqualsIfExists": OF_THE_STACK["StringEquals"]}
+"""Of the stack, or without tags: it may be there already, and tags must not turn another stack's into this one's."""
+ALWAYS = {
+    "application-autoscaling": {"StringEqualsIfExists": {"application-autoscaling:service-namespace": "ecs"}},
+}
+"""What holds for every change in a service besides. IfExists: not all of its actions know the key."""
+
+
+def both(*conditions: dict[str, Any]) -> dict[str, Any]:
+    """A condition that holds where all of these do."""
+    return {
+        operator: {key: value for one in conditions for key, value in one.get(operator, {}).items()}
+        for operator in dict.fromkeys(operator for one in conditions for operator in one)
+    }
 
 
 # ---- which calls there are ----
@@ -234,14 +255,14 @@ def arns(service: str, kind: str, action: str) -> list[str]:
     elif f"{service}:{action}" in EVERY:
         names = ["*"]
     else:
-        names = [NAMES.get((service, kind), "*" if service == "ec2" else "{{ name_prefix }}-*")]
+        found = NAMES.get((service, kind), "*" if service == "ec2" else "{{ name_prefix }}-*")
+        names = [found] if isinstance(found, str) else list(found)
     template = actions.TYPES[service][kind].arn.replace("/{name}/*", "/{name}").removesuffix(":log-stream:")
-    bucket = NAMES["s3", "bucket"]
     return [
         "arn:{{ partition }}:"
         + template.format(
-            region="{{ aws_region }}", account="{{ account_id }}", name=name, cluster=CLUSTER, bucket=bucket,
-            group=NAMES["logs", "log-group"],
+            region="{{ aws_region }}", account="{{ account_id }}", name=name, cluster=CLUSTER, bucket=BUCKET,
+            group=TASK_LOGS,
         )
         for name in names
     ]  # fmt: skip
@@ -266,7 +287,7 @@ def statements(found: list[tuple[str, str]]) -> dict[str, Statement]:
 
 def _of_action(reference: Reference, service: str, action: str) -> Iterator[tuple[str, dict, str, list[str]]]:
     """(Sid, condition, action, resources) of all that one call needs."""
-    title, full = TITLES[service], f"{service}:{action}"
+    title, full, always = TITLES[service], f"{service}:{action}", ALWAYS.get(service, {})
     wanted = actions.needs(service, action)[1]
     reads = reference.reads(service, action)
     if not wanted:
@@ -287,10 +308,10 @@ def _of_action(reference: Reference, service: str, action: str) -> Iterator[tupl
             yield f"{title}{'Read' if reads else 'Use'}{'Named' if reads else ''}", {}, full, resources
             continue
         if need.made and reference.knows(service, action, "aws:RequestTag/${TagKey}", of_resource=False):
-            yield f"{title}Create", FOR_THE_STACK, full, resources
+            yield f"{title}Create", both(FOR_THE_STACK, NOT_ANOTHERS if need.changed else {}, always), full, resources
         if need.changed:
             if reference.knows(service, action, "aws:ResourceTag/${TagKey}", of_resource=True):
-                yield f"{title}Change", OF_THE_STACK, full, resources
+                yield f"{title}Change", both(OF_THE_STACK, always), full, resources
             else:
                 yield f"{title}Use", {}, full, resources
     made = {need.kind for need in wanted if need.made and not reads} | set(
@@ -298,7 +319,7 @@ def _of_action(reference: Reference, service: str, action: str) -> Iterator[tupl
     )
     if service in actions.TAGGING:
         tagging, key = actions.TAGGING[service]
-        condition = {**FOR_THE_STACK, **({"Null": {key: "false"}} if key else {})}
+        condition = both(FOR_THE_STACK, {"Null": {key: "false"}} if key else NOT_ANOTHERS)
         sid, condition = (f"{title}Use", {}) if service in NO_TAG_CONDITIONS else (f"{title}TagNew", condition)
         for kind in sorted(made - {kind for name, kind in FOREIGN if name == service}):
             yield sid, condition, f"{service}:{tagging}", arns(service, kind, tagging)

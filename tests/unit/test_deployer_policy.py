@@ -1,0 +1,126 @@
+"""What the deployer's rendered policies allow and deny, question by question, without a sandbox."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sandbox.iam.evaluate import Request, applies, context_of
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNT = "123456789012"
+MINE = {"Project": "nexus-learn", "Environment": "dev"}
+THEIRS = {"Project": "nexus-learn", "Environment": "prod"}
+NEVER_TAGGED = r"^(Ec2Use|KmsFor\w+|ServiceLinkedRoles)$"
+"""Statements on what the stack is given or shares: a VPC, the customer's keys, the account's service-linked roles."""
+
+
+def rendered(folder: Path, *arguments: str) -> list[dict]:
+    """The statements that playbooks/deployer_policy.yml writes for dev."""
+    playbook = ("ansible-playbook", "playbooks/deployer_policy.yml", "-i", "inventories/dev")
+    given = ("-e", f"account_id={ACCOUNT}", "-e", f"folder={folder}")
+    done = subprocess.run([*playbook, *given, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    return [one for path in sorted(folder.glob("*.json")) for one in json.loads(path.read_text())["Statement"]]
+
+
+@pytest.fixture(scope="module")
+def statements(tmp_path_factory) -> list[dict]:
+    return rendered(tmp_path_factory.mktemp("policies"))
+
+
+def allowing(statements: list[dict], action: str, resource: str, resource_tags=None, request_tags=None, **keys):
+    """Sids of the statements that allow it; keys of services with `__` for the colon."""
+    context = context_of(
+        [
+            ("aws:RequestedRegion", "us-east-1"),
+            ("iam:PassedToService", "ecs-tasks.amazonaws.com"),
+            ("application-autoscaling:service-namespace", "ecs"),
+            *((f"aws:ResourceTag/{key}", value) for key, value in (resource_tags or {}).items()),
+            *((f"aws:RequestTag/{key}", value) for key, value in (request_tags or {}).items()),
+            *((key.replace("__", ":"), value) for key, value in keys.items()),
+        ]
+    )
+    return [one["Sid"] for one in statements if applies(one, Request(action, resource, context))]
+
+
+def changes(statements: list[dict]) -> list[tuple[dict, str, str]]:
+    """(statement, action, pattern) of all that is not reading."""
+    return [
+        (one, action, pattern)
+        for one in statements
+        for action in one["Action"]
+        for pattern in one["Resource"]
+        if not re.search(r":(Describe|List|Get)", action) and not re.search(NEVER_TAGGED, one["Sid"])
+    ]
+
+
+def test_no_tag_turns_another_stack_s_resource_into_this_one_s(statements):
+    """Whoever may tag what is there could make it its own, and do the rest afterwards."""
+    tagging = [
+        (action, pattern.replace("*", "x"))
+        for _, action, pattern in changes(statements)
+        if re.search(r":(AddTags|AddTagsToResource|CreateTags|TagResource|TagRole)$", action)
+        and not action.startswith("s3:")  # by the bucket's name alone
+    ]
+    assert len({action.partition(":")[0] for action, _ in tagging}) > 6
+    for action, resource in tagging:
+        assert allowing(statements, action, resource, MINE, MINE), (action, resource)
+        assert not allowing(statements, action, resource, THEIRS, MINE), (action, resource)
+        assert not allowing(statements, action, resource, {**MINE, "Project": "another"}, MINE), (action, resource)
+
+
+def test_a_stack_whose_prefix_begins_with_this_one_s_is_out_of_reach(statements):
+    """Every change, asked about the neighbour's names and tags. What is made has no tags yet."""
+    asked = changes(statements)
+    assert len({action for _, action, _ in asked}) > 80
+    for one, action, pattern in asked:
+        resource = pattern.replace("nexus-learn", "nexus-learn-prod").replace("*", "x")
+        own, theirs = (allowing(statements, action, where, tags, MINE)
+                       for where, tags in ((pattern.replace("*", "x"), MINE), (resource, THEIRS)))  # fmt: skip
+        named = {sid for sid in theirs if not re.search(NEVER_TAGGED, sid)}
+        created = {sid for sid in named if sid.endswith("Create") and sid != "AutoScalingCreate"}
+        assert own or "Null" in one["Condition"], (action, pattern)
+        assert not named - created, (action, resource, theirs)
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("elasticache:DeleteSnapshot", "elasticache:us-east-1:{}:snapshot:nexus-learn-prod-redis-final"),
+        ("elasticache:CreateReplicationGroup", "elasticache:us-east-1:{}:snapshot:nexus-learn-prod-redis-final"),
+        ("elasticache:CreateReplicationGroup", "elasticache:us-east-1:{}:replicationgroup:nexus-learn-prod-redis"),
+        ("elasticache:CreateCacheSubnetGroup", "elasticache:us-east-1:{}:subnetgroup:nexus-learn-prod-redis"),
+        ("elasticache:CreateCacheParameterGroup", "elasticache:us-east-1:{}:parametergroup:nexus-learn-prod-redis7"),
+        ("elasticache:CreateUserGroup", "elasticache:us-east-1:{}:usergroup:nexus-learn-prod-redis"),
+        ("iam:CreateRole", "iam::{}:role/nexus-learn-prod-celery-beat-task"),
+        ("iam:PassRole", "iam::{}:role/nexus-learn-prod-celery-beat-task"),
+        ("logs:CreateLogGroup", "logs:us-east-1:{}:log-group:/ecs/nexus-learn-prod/backend:log-stream:"),
+        ("secretsmanager:CreateSecret", "secretsmanager:us-east-1:{}:secret:nexus-learn-prod/redis-x"),
+    ],
+)
+def test_nothing_is_made_under_a_neighbour_s_name(statements, action, resource):
+    there = f"arn:aws:{resource.format(ACCOUNT)}"
+    assert allowing(statements, action, there.replace("-prod", ""), None, MINE)
+    assert not allowing(statements, action, there, None, MINE)
+
+
+def test_what_has_no_tags_can_be_tagged(statements):
+    target = f"arn:aws:application-autoscaling:us-east-1:{ACCOUNT}:scalable-target/x"
+    user = f"arn:aws:elasticache:us-east-1:{ACCOUNT}:user:x"
+    assert allowing(statements, "application-autoscaling:TagResource", target, None, MINE)
+    assert allowing(statements, "elasticache:AddTagsToResource", user, None, MINE)
+    assert not allowing(statements, "elasticache:AddTagsToResource", user, None, THEIRS)
+
+
+def test_only_targets_of_ecs_are_scaled(statements):
+    target = f"arn:aws:application-autoscaling:us-east-1:{ACCOUNT}:scalable-target/x"
+    for action in ("RegisterScalableTarget", "PutScalingPolicy", "DeregisterScalableTarget", "PutScheduledAction"):
+        for namespace, expected in (("ecs", True), ("dynamodb", False)):
+            keys = {"application-autoscaling__service-namespace": namespace}
+            found = allowing(statements, f"application-autoscaling:{action}", target, MINE, MINE, **keys)
+            assert bool(found) == expected, (action, namespace)
