@@ -88,6 +88,21 @@ ALSO = {"s3:DeleteObjects": ("DeleteObjectVersion",)}
 """Actions of operations that need one or another, by their parameters."""
 
 STACK = {"Project": "{{ project_name }}", "Environment": "{{ environment_name }}"}
+EMPOWERING = {
+    "iam:CreateRole",
+    "iam:AttachRolePolicy",
+    "iam:DetachRolePolicy",
+    "iam:PutRolePolicy",
+    "iam:DeleteRolePolicy",
+    "iam:PutRolePermissionsBoundary",
+}
+"""What gives a role its permissions: only while it has the boundary, where the inventory has one. IAM User Guide,
+"Delegating responsibility to others using permissions boundaries"."""
+WITH_BOUNDARY = {"StringEquals": {"iam:PermissionsBoundary": "{{ permissions_boundary_arn }}"}}
+NOT_ASKED = {True: {"iam:DeleteRolePermissionsBoundary"}}
+NOT_ASKED[False] = {*NOT_ASKED[True], "iam:PutRolePermissionsBoundary"}
+"""By whether there is a boundary: calls of iam_roles that the roles never ask for, and that would undo one."""
+
 REGION = {"StringEquals": {"aws:RequestedRegion": "{{ aws_region }}"}}
 OF_THE_STACK = {"StringEquals": {f"aws:ResourceTag/{key}": value for key, value in STACK.items()}}
 FOR_THE_STACK = {"StringEquals": {f"aws:RequestTag/{key}": value for key, value in STACK.items()}}
@@ -268,16 +283,18 @@ def arns(service: str, kind: str, action: str) -> list[str]:
     ]  # fmt: skip
 
 
-def statements(found: list[tuple[str, str]]) -> dict[str, Statement]:
-    """Statements by Sid, for all the calls."""
+def statements(found: list[tuple[str, str]], bounded: bool) -> dict[str, Statement]:
+    """Statements by Sid, for all the calls. bounded: the tasks' roles must have the permissions boundary."""
     result: dict[str, Statement] = {}
     reference = Reference()
     for service, operation in found:
         itself = actions.action_of(actions.Call(service, operation, ""))
         for action in (itself, *ALSO.get(f"{service}:{operation}", ())):
-            if f"{service}:{action}" in actions.ALWAYS_ALLOWED:
+            if f"{service}:{action}" in actions.ALWAYS_ALLOWED | NOT_ASKED[bounded]:
                 continue
             for sid, condition, name, resources in _of_action(reference, service, action):
+                if bounded and name in EMPOWERING:
+                    sid, condition = f"{sid}Bounded", both(condition, WITH_BOUNDARY)
                 entry = result.setdefault(sid, Statement(condition))
                 assert entry.condition == condition, sid
                 entry.actions.add(name)
@@ -356,14 +373,17 @@ BY_CLUSTER = {"ecs:ListServices", "ecs:ListTasks"}
 
 
 def policies() -> dict[str, dict[str, Any]]:
-    """Policy documents by name."""
-    found = statements(all_calls())
-    service_of = {sid: next(iter(one.actions)).partition(":")[0] for sid, one in found.items()}
-    documents = {
-        name: [found[sid].render(sid) for sid in sorted(found) if service_of[sid] in services]
-        for name, services in POLICIES.items()
-    }
-    return {name: {"Version": "2012-10-17", "Statement": one} for name, one in documents.items() if one}
+    """Policy documents by name; `identity-bounded` takes the place of `identity` where there is a boundary."""
+    documents = {}
+    for bounded, names in ((False, POLICIES), (True, {"identity": POLICIES["identity"]})):
+        found = statements(all_calls(), bounded)
+        service_of = {sid: next(iter(one.actions)).partition(":")[0] for sid, one in found.items()}
+        for name, services in names.items():
+            documents[f"{name}-bounded" if bounded else name] = {
+                "Version": "2012-10-17",
+                "Statement": [found[sid].render(sid) for sid in sorted(found) if service_of[sid] in services],
+            }
+    return documents
 
 
 def main() -> int:

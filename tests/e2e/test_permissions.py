@@ -12,7 +12,9 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 from conftest import Console
 
 from sandbox.iam.evaluate import Request, applies
@@ -20,7 +22,13 @@ from sandbox.iam.evaluate import Request, applies
 ROOT = Path(__file__).resolve().parents[2]
 DEV = ("-i", "inventories/dev")
 POLICIES = sorted(ROOT.glob("policies/deployer-*.json"))
-STATEMENTS = {one["Sid"]: one for path in POLICIES for one in json.loads(path.read_text())["Statement"]}
+STATEMENTS = {
+    one["Sid"]: one
+    for path in POLICIES
+    if path.stem != "deployer-identity"  # the runs are with a permissions boundary
+    for one in json.loads(path.read_text())["Statement"]
+}
+BOUNDARY = "arn:aws:iam::123456789012:policy/tasks"
 AFTER_A_FAILURE = {"ElastiCacheRead"}
 """Only asked for once something has failed on AWS's side: why a replication group could not be made."""
 
@@ -31,14 +39,18 @@ class Deployer:
     def __init__(self, console, folder: Path):
         self.console, self.folder = console, folder
         console.playbook(
-            "playbooks/deployer_policy.yml", *DEV, "-e", "account_id=123456789012", "-e", f"folder={folder}"
-        )
+            "playbooks/deployer_policy.yml", *DEV, "-e", "account_id=123456789012", "-e", f"folder={folder}",
+            "-e", f"permissions_boundary_arn={BOUNDARY}",
+        )  # fmt: skip
         self.documents = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
         self.hire()
 
     def hire(self) -> None:
-        """Make the user, and what the stack is given: a KMS key, a namespace and a certificate."""
+        """Make the user, and what the stack is given: a boundary, a KMS key, a namespace and a certificate."""
         client = self.console.sandbox.client
+        tasks = {"Effect": "Allow", "Action": ["logs:*", "secretsmanager:*", "kms:*"], "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [tasks]})
+        client("iam").create_policy(PolicyName=BOUNDARY.rpartition("/")[2], PolicyDocument=document)
         client("iam").create_user(UserName="deployer")
         for name, document in self.documents.items():
             made = client("iam").create_policy(PolicyName=name, PolicyDocument=json.dumps(document))["Policy"]
@@ -71,6 +83,7 @@ class Deployer:
     def created(self) -> dict:
         """Variables of the first run."""
         return {
+            "permissions_boundary_arn": BOUNDARY,
             "elasticache_kms_key_id": "alias/stack",
             "observability_kms_key_id": self.key,
             "deployment_kms_key_id": self.key,
@@ -147,6 +160,7 @@ def test_the_policies_fit_into_iam():
         "name_prefix": "n" * 28,  # ElastiCache allows 40 characters, of which ours takes 12
         "project_name": "p" * 28,
         "environment_name": "production",
+        "permissions_boundary_arn": f"arn:aws-us-gov:iam::{'1' * 12}:policy/{'b' * 128}",
     }
     assert len(POLICIES) <= 10
     for path in POLICIES:
@@ -183,9 +197,57 @@ def test_without_a_statement_the_first_run_fails_and_names_the_action(refused):
 
 @pytest.fixture(scope="module")
 def deployed(deployer, refused) -> Deployer:
-    for arguments in list(deployer.runs())[:2]:
-        deployer.console.playbook(*arguments)
+    """Created and changed; meanwhile somebody took a role's boundary away, which the second run puts back."""
+    create, change, _ = deployer.runs()
+    deployer.console.playbook(*create)
+    deployer.console.sandbox.client("iam").delete_role_permissions_boundary(RoleName=ROLE)
+    deployer.console.playbook(*change)
     return deployer
+
+
+ROLE = "nexus-learn-backend-task"
+GRANT = {
+    "PolicyName": "more",
+    "PolicyDocument": json.dumps(
+        {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}
+    ),
+}
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        },
+    }
+)
+
+
+def test_a_role_without_the_boundary_is_given_nothing(deployed):
+    root = deployed.console.sandbox.client("iam")
+    iam = boto3.client(
+        "iam",
+        endpoint_url=deployed.console.sandbox.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=deployed.console.env["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=deployed.console.env["AWS_SECRET_ACCESS_KEY"],
+    )
+    assert root.get_role(RoleName=ROLE)["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == BOUNDARY
+    iam.put_role_policy(RoleName=ROLE, **GRANT)
+    iam.delete_role_policy(RoleName=ROLE, PolicyName="more")
+    with pytest.raises(ClientError, match="iam:DeleteRolePermissionsBoundary"):
+        iam.delete_role_permissions_boundary(RoleName=ROLE)
+    wider = "arn:aws:iam::aws:policy/AdministratorAccess"
+    with pytest.raises(ClientError, match="iam:PutRolePermissionsBoundary"):
+        iam.put_role_permissions_boundary(RoleName=ROLE, PermissionsBoundary=wider)
+    root.delete_role_permissions_boundary(RoleName=ROLE)
+    with pytest.raises(ClientError, match="iam:PutRolePolicy"):
+        iam.put_role_policy(RoleName=ROLE, **GRANT)
+    iam.put_role_permissions_boundary(RoleName=ROLE, PermissionsBoundary=BOUNDARY)
+    tags = [{"Key": "Project", "Value": "nexus-learn"}, {"Key": "Environment", "Value": "dev"}]
+    with pytest.raises(ClientError, match="iam:CreateRole"):
+        iam.create_role(RoleName="nexus-learn-celery-beat-task", AssumeRolePolicyDocument=TRUST, Tags=tags)
 
 
 def test_create_and_change_pass(deployed):

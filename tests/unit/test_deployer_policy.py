@@ -33,6 +33,14 @@ def statements(tmp_path_factory) -> list[dict]:
     return rendered(tmp_path_factory.mktemp("policies"))
 
 
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/tasks"
+
+
+@pytest.fixture(scope="module")
+def bounded(tmp_path_factory) -> list[dict]:
+    return rendered(tmp_path_factory.mktemp("bounded"), "-e", f"permissions_boundary_arn={BOUNDARY}")
+
+
 def allowing(statements: list[dict], action: str, resource: str, resource_tags=None, request_tags=None, **keys):
     """Sids of the statements that allow it; keys of services with `__` for the colon."""
     context = context_of(
@@ -124,3 +132,29 @@ def test_only_targets_of_ecs_are_scaled(statements):
             keys = {"application-autoscaling__service-namespace": namespace}
             found = allowing(statements, f"application-autoscaling:{action}", target, MINE, MINE, **keys)
             assert bool(found) == expected, (action, namespace)
+
+
+EMPOWERING = ["CreateRole", "PutRolePolicy", "AttachRolePolicy", "DetachRolePolicy", "DeleteRolePolicy"]
+
+
+@pytest.mark.parametrize("action", [*EMPOWERING, "PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary"])
+def test_roles_get_permissions_only_with_the_boundary(statements, bounded, action):
+    """The key is the boundary that the call gives, or else that of the role."""
+    role = f"arn:aws:iam::{ACCOUNT}:role/nexus-learn-backend-task"
+
+    def allowed(found: list[dict], boundary: str | None) -> bool:
+        return bool(allowing(found, f"iam:{action}", role, MINE, MINE, iam__PermissionsBoundary=boundary))
+
+    assert allowed(bounded, BOUNDARY) == (action != "DeleteRolePermissionsBoundary")
+    assert not allowed(bounded, None)
+    assert not allowed(bounded, f"{BOUNDARY}-wider")
+    assert allowed(statements, None) == (action in EMPOWERING)
+
+
+def test_the_boundary_takes_nothing_else(statements, bounded):
+    def granted(found: list[dict]) -> set[tuple[str, str]]:
+        return {(action, pattern) for one in found for action in one["Action"] for pattern in one["Resource"]}
+
+    more = granted(bounded) - granted(statements)
+    assert {action for action, _ in more} == {"iam:PutRolePermissionsBoundary"}
+    assert not granted(statements) - granted(bounded)
