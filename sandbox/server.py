@@ -151,9 +151,6 @@ class Application:
         if region:
             self.sandbox.regions.add(region)
         started = time.monotonic()
-        if self.sandbox.iam and (refusal := self.sandbox.iam.refuse(environ, service, region, operation)):
-            log.info("%s.%s %s", service, operation, refusal.code)
-            return error(environ, start_response, service, refusal.status, refusal.code, refusal.message)
         answer: dict = {}
 
         def remember(status, headers, exc_info=None):
@@ -161,6 +158,9 @@ class Application:
             return start_response(status, headers, exc_info) if not lost(service, status, headers) else None
 
         try:
+            if self.sandbox.iam and (refusal := self.sandbox.iam.refuse(environ, service, region, operation)):
+                log.info("%s.%s %s", service, operation, refusal.code)
+                return error(environ, start_response, service, refusal.status, refusal.code, refusal.message)
             body = self.moto(environ, remember)
             if lost(service, answer["status"], answer["headers"]):
                 body = error(environ, start_response, service, *unimplemented(service, operation))

@@ -90,7 +90,7 @@ class Account:
 
 
 def outcome(call) -> str:
-    """ALLOWED, or the code of the error; errors that are not IAM's count as allowed."""
+    """ALLOWED, or the code of the error. What the service itself refuses was allowed; a failure (5xx) was not."""
     try:
         call()
     except ClientError as error:
@@ -105,5 +105,7 @@ def outcome(call) -> str:
             "Unrecognized",
             "Missing",
         )
-        return code if any(word in code for word in refusals) and "NotFound" not in code else ALLOWED
+        failed = error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
+        refused = any(word in code for word in refusals) and "NotFound" not in code
+        return code if failed or refused else ALLOWED
     return ALLOWED

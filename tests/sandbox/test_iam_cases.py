@@ -370,6 +370,17 @@ def test_it_is_decided_as_on_aws(account, function, expected):
     assert function(account) == expected
 
 
+def test_a_request_that_breaks_the_enforcement_is_an_error_and_not_allowed(account):
+    """A body that is no text, rightly signed."""
+    ec2 = account.user(allow("*"))("ec2")
+
+    def garble(request, **_):
+        request.data = b"Action=DescribeVpcs&Version=2016-11-15&Name=\xff"
+
+    ec2.meta.events.register("before-sign.ec2.DescribeVpcs", garble)
+    assert outcome(ec2.describe_vpcs) == "InternalFailure"
+
+
 def test_these_are_the_45_cases():
     assert len(CASES) == 45
     assert len({one.id for one in CASES}) == 45
