@@ -53,7 +53,7 @@ BUCKET = "{{ name_prefix }}-deployment-{{ account_id }}-{{ aws_region }}"
 NAMES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("ecs", "cluster"): CLUSTER,
     ("ecs", "task"): "*",
-    ("logs", "log-group"): TASK_LOGS,
+    ("logs", "log-group"): (TASK_LOGS, "/elasticache/{{ name_prefix }}/*"),
     ("logs", "log-stream"): "*",
     ("secretsmanager", "secret"): "{{ name_prefix }}/*",
     ("application-autoscaling", "scalable-target"): "*",
@@ -79,6 +79,8 @@ EVERY = {
 """Called without a name, which asks for all of the region."""
 FOREIGN = {("kms", "key"), ("elasticache", "snapshot")}
 """Types that the stack only refers to, or that AWS tags: nothing can be said of their tags."""
+RESTORES = ("elasticache:CreateReplicationGroup", "snapshot")
+"""Also from the snapshots that ElastiCache makes by itself, which only this may use."""
 UNTAGGED = {("ec2:CreateSecurityGroup", "vpc")}
 """The same, in one action: the VPC may be one that the stack was given."""
 NO_TAG_CONDITIONS = {"s3"}
@@ -321,6 +323,10 @@ def _of_action(reference: Reference, service: str, action: str) -> Iterator[tupl
     for need in wanted:
         resources = arns(service, need.kind, action)
         foreign = (service, need.kind) in FOREIGN or (full, need.kind) in UNTAGGED or service in NO_TAG_CONDITIONS
+        if (full, need.kind) == RESTORES:
+            automatic = [arn.replace("snapshot:", "snapshot:automatic.") for arn in resources]
+            yield f"{title}Restore", {}, full, [*automatic, *resources]
+            continue
         if reads or foreign:
             yield f"{title}{'Read' if reads else 'Use'}{'Named' if reads else ''}", {}, full, resources
             continue
@@ -346,9 +352,11 @@ def _of_action(reference: Reference, service: str, action: str) -> Iterator[tupl
     for text in actions.ON_BEHALF.get(full, ()):
         other, _, kind = text.partition(" ")
         other_service, _, name = other.partition(":")
-        resources = arns(other_service, kind.rstrip("?"), name)
+        resources = ["*"] if kind == "*?" else arns(other_service, kind.rstrip("?"), name)
         condition = {}
-        if kind == "key?":
+        if kind == "*?":
+            condition = REGION
+        elif kind == "key?":
             condition = {"StringEquals": {"kms:ViaService": f"{service}.{{{{ aws_region }}}}.amazonaws.com"}}
         elif kind == "alarm":
             resources = [arn.replace(":{{ name", f":TargetTracking-service/{CLUSTER}/{{{{ name") for arn in resources]

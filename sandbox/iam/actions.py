@@ -266,12 +266,21 @@ PASSES = {"ecs:RegisterTaskDefinition": ("executionRoleArn", "taskRoleArn"), "ec
 """Calls that hand roles to ECS tasks, and the parameters that hold them (RunTask: its task definition's)."""
 PASSED_TO = "ecs-tasks.amazonaws.com"
 
+LOG_DELIVERY = tuple(
+    f"logs:{action} *?"
+    for action in (
+        *("CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery", "ListLogDeliveries"),
+        *("PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups"),
+    )
+)
+"""ElastiCache User Guide, "Logging destinations"."""
 ON_BEHALF = {
     "application-autoscaling:RegisterScalableTarget": ("ecs:DescribeServices service", "ecs:UpdateService service"),
     "application-autoscaling:PutScalingPolicy": ("cloudwatch:PutMetricAlarm alarm", "cloudwatch:DescribeAlarms alarm"),
     "application-autoscaling:DeleteScalingPolicy": ("cloudwatch:DeleteAlarms alarm",),
     "application-autoscaling:DeregisterScalableTarget": ("cloudwatch:DeleteAlarms alarm",),
-    "elasticache:CreateReplicationGroup": ("kms:DescribeKey key?", "kms:CreateGrant key?"),
+    "elasticache:CreateReplicationGroup": ("kms:DescribeKey key?", "kms:CreateGrant key?", *LOG_DELIVERY),
+    "elasticache:ModifyReplicationGroup": LOG_DELIVERY,
     **{
         f"secretsmanager:{operation}": ("kms:GenerateDataKey key?", "kms:Decrypt key?")
         for operation in ("CreateSecret", "PutSecretValue", "UpdateSecret")
@@ -283,7 +292,7 @@ ON_BEHALF = {
 """What a service does on behalf of the caller, who must be allowed to do it. Application Auto Scaling User Guide,
 "Permissions required for API actions on target services and CloudWatch"; Secrets Manager User Guide, "Secret encryption
 and decryption"; S3 User Guide, "Using server-side encryption with AWS KMS keys"; ElastiCache User Guide, "At-Rest
-Encryption". `key?`: a key of the customer's."""
+Encryption". `key?`: a key of the customer's; `*?`: all resources, where the call has logs delivered."""
 
 SERVICE_LINKED_ROLES = {
     "ecs:CreateCluster": ("ecs.amazonaws.com", "AWSServiceRoleForECS"),

@@ -108,7 +108,7 @@ class Checks:
             keys = [*self._own_keys(other, arns), ("aws:ViaAWSService", True)]
             if need.kind == "key":
                 keys.append(("kms:ViaService", f"{call.service}.{call.region}.amazonaws.com"))
-            for arn in arns.of(other, need):
+            for arn in ["*"] if need.kind == "*" else arns.of(other, need):
                 yield action, arn, keys
 
     def _linking(self, call: Call, account: str) -> Iterator[tuple[str, str, list]]:
@@ -294,6 +294,9 @@ class Checks:
         if service == "cloudwatch":
             name = f"TargetTracking-{call.params.get('ResourceId', '*')}-*" if operation != "DescribeAlarms" else "*"
             return Call(service, operation, call.region, {"AlarmName": name})
+        if service == "logs":
+            delivered = values(call.params, "LogDeliveryConfigurations")
+            return Call(service, operation, call.region) if delivered else None
         key = call.params.get("KmsKeyId") or self._key_of_secret(call) or self._key_of_bucket(call)
         return Call(service, operation, call.region, {"KeyId": key}) if key else None
 

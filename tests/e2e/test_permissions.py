@@ -105,6 +105,7 @@ class Deployer:
             "observability_log_retention_days": 14,
             "network_vpc_endpoints": ["s3", "logs"],
             "ecs_backend_certificate_arn": self.certificate,
+            "elasticache_log_types": ["slow-log"],
             "elasticache_user_name": "celery",
             "elasticache_users": [
                 {"id": "stack-default", "name": "default", "access_string": "off -@all"},
@@ -117,6 +118,14 @@ class Deployer:
         yield ("site.yml", *DEV, "-e", json.dumps(self.created))
         yield ("site.yml", *DEV, "-e", json.dumps(self.changed))
         yield ("playbooks/destroy.yml", *DEV, "-e", "stack=nexus-learn", "-e", "deployment_bucket_delete=true")
+
+    def client(self, service: str):
+        """One of the deployer's own, for a call that no run makes."""
+        return boto3.client(
+            service, "us-east-1", endpoint_url=self.console.sandbox.endpoint,
+            aws_access_key_id=self.console.env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.console.env["AWS_SECRET_ACCESS_KEY"],
+        )  # fmt: skip
 
     def decided(self) -> list[tuple[Request, str | None]]:
         """Every question that was put to IAM for the deployer, with why it was denied."""
@@ -225,14 +234,7 @@ TRUST = json.dumps(
 
 
 def test_a_role_without_the_boundary_is_given_nothing(deployed):
-    root = deployed.console.sandbox.client("iam")
-    iam = boto3.client(
-        "iam",
-        endpoint_url=deployed.console.sandbox.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=deployed.console.env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=deployed.console.env["AWS_SECRET_ACCESS_KEY"],
-    )
+    root, iam = deployed.console.sandbox.client("iam"), deployed.client("iam")
     assert root.get_role(RoleName=ROLE)["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == BOUNDARY
     iam.put_role_policy(RoleName=ROLE, **GRANT)
     iam.delete_role_policy(RoleName=ROLE, PolicyName="more")
@@ -271,7 +273,15 @@ def test_without_a_statement_a_change_fails_and_names_the_action(deployed, sid, 
 
 @pytest.fixture(scope="module")
 def destroyed(deployed) -> Deployer:
+    """And it was tried to restore Redis from a snapshot that is not there, which IAM decides first."""
     deployed.console.playbook(*list(deployed.runs())[2])
+    cache = deployed.client("elasticache")
+    with pytest.raises(cache.exceptions.SnapshotNotFoundFault):
+        cache.create_replication_group(
+            ReplicationGroupId="nexus-learn-redis", ReplicationGroupDescription="Redis", NumCacheClusters=1,
+            SnapshotName="automatic.nexus-learn-redis-001-2026-11-25-03-00", CacheNodeType="cache.t3.micro",
+            Tags=[{"Key": "Project", "Value": "nexus-learn"}, {"Key": "Environment", "Value": "dev"}],
+        )  # fmt: skip
     return deployed
 
 

@@ -3,6 +3,8 @@
 import pytest
 from iam_account import ACCOUNT, ALLOWED, Account, Caller, allow, deny, document, outcome
 
+from sandbox.iam.actions import LOG_DELIVERY
+
 US = f"us-east-1:{ACCOUNT}"
 CLUSTER = f"arn:aws:ecs:{US}:cluster/"
 TASKS = {"Service": "ecs-tasks.amazonaws.com"}
@@ -379,6 +381,21 @@ def test_a_request_that_breaks_the_enforcement_is_an_error_and_not_allowed(accou
 
     ec2.meta.events.register("before-sign.ec2.DescribeVpcs", garble)
     assert outcome(ec2.describe_vpcs) == "InternalFailure"
+
+
+@pytest.mark.parametrize("granted", [False, True])
+def test_who_has_logs_delivered_needs_the_permissions_for_it(account, granted):
+    """ElastiCache User Guide, "Logging destinations"."""
+    logs = [allow(text.partition(" ")[0]) for text in LOG_DELIVERY]
+    cache = account.user(allow("elasticache:*"), *(logs if granted else logs[1:]))("elasticache")
+    group = {"CloudWatchLogsDetails": {"LogGroup": "/one"}}
+    delivery = {"LogType": "slow-log", "DestinationType": "cloudwatch-logs", "DestinationDetails": group}
+
+    def modify(**arguments):
+        return outcome(lambda: cache.modify_replication_group(ReplicationGroupId="nobody", **arguments))
+
+    assert modify(LogDeliveryConfigurations=[delivery]) == (ALLOWED if granted else "AccessDenied")
+    assert modify(AutoMinorVersionUpgrade=True) == ALLOWED
 
 
 def test_these_are_the_45_cases():

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.iam.actions import LOG_DELIVERY
 from sandbox.iam.evaluate import Request, applies, context_of
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "123456789012"
 MINE = {"Project": "nexus-learn", "Environment": "dev"}
 THEIRS = {"Project": "nexus-learn", "Environment": "prod"}
-NEVER_TAGGED = r"^(Ec2Use|KmsFor\w+|ServiceLinkedRoles)$"
-"""Statements on what the stack is given or shares: a VPC, the customer's keys, the account's service-linked roles."""
+NEVER_TAGGED = r"^(Ec2Use|KmsFor\w+|LogsForElastiCache|ServiceLinkedRoles)$"
+"""Statements on what the stack is given or shares: a VPC, the customer's keys, the account's service-linked roles and
+deliveries of logs."""
 
 
 def rendered(folder: Path, *arguments: str) -> list[dict]:
@@ -132,6 +134,28 @@ def test_only_targets_of_ecs_are_scaled(statements):
             keys = {"application-autoscaling__service-namespace": namespace}
             found = allowing(statements, f"application-autoscaling:{action}", target, MINE, MINE, **keys)
             assert bool(found) == expected, (action, namespace)
+
+
+def test_what_elasticache_logs_has_a_place_and_is_delivered(statements):
+    group = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/elasticache/nexus-learn/slow-log"
+    for action in ("CreateLogGroup", "TagResource", "PutRetentionPolicy", "DeleteLogGroup"):
+        assert allowing(statements, f"logs:{action}", group, MINE, MINE), action
+        assert not allowing(statements, f"logs:{action}", group.replace("nexus-learn", "nexus-learn-prod"), MINE, MINE)
+    assert len(LOG_DELIVERY) == 8
+    for text in LOG_DELIVERY:
+        assert allowing(statements, text.partition(" ")[0], "*"), text
+
+
+def test_a_group_is_restored_from_the_stack_s_own_snapshots(statements):
+    def allowed(action: str, name: str) -> bool:
+        return bool(
+            allowing(statements, f"elasticache:{action}", f"arn:aws:elasticache:us-east-1:{ACCOUNT}:snapshot:{name}")
+        )
+
+    for name in ("nexus-learn-redis-final", "automatic.nexus-learn-redis-001-2026-11-25-03-00"):
+        assert allowed("CreateReplicationGroup", name)
+        assert not allowed("CreateReplicationGroup", name.replace("nexus-learn", "nexus-learn-prod"))
+        assert allowed("DeleteSnapshot", name) == (not name.startswith("automatic."))
 
 
 EMPOWERING = ["CreateRole", "PutRolePolicy", "AttachRolePolicy", "DetachRolePolicy", "DeleteRolePolicy"]
