@@ -132,3 +132,9 @@ def test_the_worker_lock_is_part_of_the_development_lock():
     assert {name: pins[1][name] for name in pins[0] if name in pins[1]} == {
         name: version for name, version in pins[0].items() if name in pins[1]
     }
+
+
+def test_the_deployer_s_policies_stay_out_of_git_and_the_collection():
+    """playbooks/deployer_policy.yml writes them to deployer/; they name the account."""
+    assert "/deployer/" in (ROOT / ".gitignore").read_text().splitlines()
+    assert "deployer" in yaml.safe_load((ROOT / "galaxy.yml").read_text())["build_ignore"]
