@@ -149,7 +149,7 @@ class Checks:
                 ("ecs:enable-execute-command", params.get("enableExecuteCommand")),
             ]
         if call.service == "iam":
-            role = self.role(str(params.get("RoleName", "")))
+            role = None if call.operation == "CreateRole" else self.role(str(params.get("RoleName", "")))
             boundary = params.get("PermissionsBoundary") or (role and role.permissions_boundary_arn)
             return [("iam:PermissionsBoundary", boundary), ("iam:PolicyARN", params.get("PolicyArn"))]
         if call.service == "application-autoscaling":

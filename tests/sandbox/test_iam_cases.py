@@ -1,7 +1,7 @@
 """45 cases in which IAM allows or denies, each as AWS decides it, over HTTP with boto3."""
 
 import pytest
-from iam_account import ACCOUNT, ALLOWED, Account, Caller, allow, deny, document, outcome
+from iam_account import ACCOUNT, ALLOWED, Account, Caller, allow, deny, document, outcome, trust
 
 from sandbox.iam.actions import LOG_DELIVERY
 
@@ -396,6 +396,20 @@ def test_who_has_logs_delivered_needs_the_permissions_for_it(account, granted):
 
     assert modify(LogDeliveryConfigurations=[delivery]) == (ALLOWED if granted else "AccessDenied")
     assert modify(AutoMinorVersionUpgrade=True) == ALLOWED
+
+
+def test_the_boundary_of_a_role_that_is_to_be_made_is_the_one_of_the_call(account):
+    """Also under the name of a role that has one."""
+    boundary = account.policy(allow("ecs:*"))
+    name = account.role(trusts=TASKS, boundary=boundary).rpartition("/")[2]
+    iam = account.user(allow("iam:CreateRole", StringEquals={"iam:PermissionsBoundary": boundary}))("iam")
+
+    def create(**arguments):
+        trusts = trust(TASKS)
+        return outcome(lambda: iam.create_role(RoleName=name, AssumeRolePolicyDocument=trusts, **arguments))
+
+    assert create() == "AccessDenied"
+    assert create(PermissionsBoundary=boundary) == ALLOWED
 
 
 def test_these_are_the_45_cases():
