@@ -9,6 +9,7 @@ https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Clusters.RBAC.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,9 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
 )
 
 _AUTHENTICATION = {"password": "password", "no-password": "no-password-required", "iam": "iam"}
+# Other names that Redis has for rules. https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/
+_OTHER_NAMES = {"allkeys": "~*", "allchannels": "&*", "allcommands": "+@all", "nocommands": "-@all"}
+_RULE = re.compile(r"\([^)]*\)|\S+")
 _LOST = "the password in the secret was lost: clients that hold the old one are refused"
 
 
@@ -150,14 +154,41 @@ def settle(aws: Aws, params: Mapping, say: Say) -> None:
 
 
 def _access(text: str) -> str:
-    """As ElastiCache writes it: a user of whom neither on nor off is said is off."""
-    return text if {"on", "off"} & set(text.split()) else f"off {text}"
+    """As ElastiCache writes it: off where neither on nor off is said, and commands that begin with all or none.
+
+    Its guide sends ``~objects:* ~items:*`` and is shown ``off ~objects:* ~items:* -@all``; the other names of rules:
+    https://github.com/hashicorp/terraform-provider-aws/issues/20334.
+    """
+    rules = _rules(text)
+    if not {"on", "off"} & set(rules):
+        rules = ["off", *rules]
+    first = next((place for place, rule in enumerate(rules) if rule[0] in "+-"), len(rules))
+    if rules[first : first + 1] not in (["+@all"], ["-@all"]):
+        rules.insert(first, "-@all")
+    return " ".join(rules)
+
+
+def _rules(text: str) -> list[str]:
+    """The rules of an access string in their order, which has a meaning; a selector, in brackets, is one of them."""
+    return [_OTHER_NAMES.get(rule.lower(), rule) for rule in _RULE.findall(text)]
+
+
+def meaning(text: str) -> tuple[bool, list[str], list[str]]:
+    """(may log in, keys and channels, commands): equal for access strings that mean the same."""
+    rules = _rules(_access(text))
+    commands = [rule for rule in rules if rule[0] in "+-"]
+    # what comes before a word on all commands has no effect any more
+    last = max(place for place, rule in enumerate(commands) if rule in ("+@all", "-@all"))
+    switches = [rule for rule in rules if rule in ("on", "off")]
+    return switches[-1] == "on", [rule for rule in rules if rule not in [*switches, *commands]], commands[last:]
 
 
 def _user_fields(params: Mapping, user: Mapping, engine: str, there: Mapping | None) -> dict[str, Any]:
     fields: dict[str, Any] = {"name": user["name"], "authentication_type": user["authentication_type"]}
     if user["access_string"] is not None:
-        fields["access_string"] = _access(user["access_string"])
+        wanted, known = _access(user["access_string"]), (there or {}).get("access_string")
+        # in the wording of what is there when both mean the same
+        fields["access_string"] = known if known and meaning(known) == meaning(wanted) else wanted
     if params["user_group"]["engine"] or there is None:
         fields["engine"] = engine
     return {**fields, **({"tags": Exact(params["tags"])} if params["tags"] is not None else {})}

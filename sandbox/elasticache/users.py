@@ -11,6 +11,8 @@ from .base import Base, Fault, by_name, checked_tags, combination, identifier, i
 from .service import User, UserGroup
 
 PASSWORD = re.compile(r"[^\s,\"/@]{16,128}")
+RULE = re.compile(r"\([^)]*\)|\S+")
+SHORT = {"allkeys": "~*", "allchannels": "&*", "allcommands": "+@all", "nocommands": "-@all"}
 FORBIDDEN_RULE = re.compile(r"[><#!].*|nopass|resetpass|reset|sanitize-payload|skip-sanitize-payload")
 
 
@@ -225,9 +227,20 @@ def _engine(name: str) -> str:
 
 
 def _access(text: str) -> str:
-    """An access string: passwords are no part of it. ElastiCache writes ``off`` where it says neither on nor off."""
-    rules = text.split()
+    """An access string: passwords are no part of it.
+
+    ElastiCache writes ``off`` where it says neither on nor off, ``-@all`` before commands that begin with neither all
+    nor none, and the short names of rules: https://github.com/go-to-k/cdk-real-drift/pull/488 and
+    https://github.com/hashicorp/terraform-provider-aws/issues/20334.
+    """
+    rules = [SHORT.get(rule.lower(), rule) for rule in RULE.findall(text)]
     wrong = [rule for rule in rules if FORBIDDEN_RULE.fullmatch(rule)]
     if wrong or not rules:
         raise invalid(f"Invalid access string: {' '.join(wrong) or 'it is empty'}.")
-    return text if {"on", "off"} & set(rules) else f"off {text}"
+    if not {"on", "off"} & set(rules):
+        rules.insert(0, "off")
+    commands = [place for place, rule in enumerate(rules) if rule.startswith(("+", "-"))]
+    first = commands[0] if commands else len(rules)
+    if not commands or rules[first] not in ("+@all", "-@all"):
+        rules.insert(first, "-@all")
+    return " ".join(rules)

@@ -98,6 +98,20 @@ def test_users_change_come_and_go(module, quartet, network, name):
     assert "has the name 'worker'" in message
 
 
+@pytest.mark.parametrize("access", ["~objects:* ~items:*", "on ~app:* +@read", "on allkeys allcommands"])
+def test_an_access_string_in_other_words(module, quartet, network, name, access):
+    """ElastiCache writes it anew: hashicorp/terraform-provider-aws#20334."""
+    wanted = user_group(name)
+    wanted["users"][2]["access_string"] = access
+    quartet(MODULE, network.arguments(name, user_group=wanted))
+    (user,) = network.cache.describe_users(UserId=f"{name}-monitor")["Users"]
+    assert user["AccessString"] != access
+    # in words that ElastiCache itself would not choose, but somebody may
+    network.cache.modify_user(UserId=user["UserId"], AccessString=user["AccessString"].replace("-@all", "-@all -@all"))
+    network.users_settled(name)
+    assert module(MODULE, network.arguments(name, user_group=wanted))["changes"] == []
+
+
 def test_a_lost_password_is_made_anew(module, quartet, network, name):
     quartet(MODULE, network.arguments(name, user_group=user_group(name)))
     network.manager.delete_secret(SecretId=f"{name}/redis", ForceDeleteWithoutRecovery=True)

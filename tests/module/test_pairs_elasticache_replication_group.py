@@ -22,6 +22,9 @@ PARAMETERS = st.dictionaries(
     }
 )
 
+# ElastiCache gives the last two back in other words
+ACCESS = ["on ~* &* +@all", "on ~* -@all +@read", "on allkeys +@read"]
+
 
 def users(name, access):
     """Somebody with a password, and nobody as the default user; or nobody, which takes the user group away."""
@@ -42,7 +45,7 @@ def groups(draw, network):
     # TLS can be changed from 7.0.5 on, and where there is a token it cannot be turned off
     tls = draw(st.booleans())
     token = tls and draw(st.booleans())
-    members = draw(st.sampled_from([None, None, "on ~* &* +@all", "on ~* +@read"])) if tls and not token else None
+    members = draw(st.sampled_from([None, None, *ACCESS])) if tls and not token else None
     stack = draw(st.sampled_from(["ipv4", "ipv4", "ipv4", "dual_stack"]))
     rest = draw(st.sampled_from([True, True, True, False]))
     logs = draw(st.lists(st.sampled_from(["slow-log", "engine-log"]), unique=True))

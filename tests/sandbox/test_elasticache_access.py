@@ -91,6 +91,27 @@ def test_user_group_rules(users):
     assert users.list_tags_for_resource(ResourceName=arn)["TagList"] == [{"Key": "a", "Value": "b"}]
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("~objects:* ~items:* ~public:*", "off ~objects:* ~items:* ~public:* -@all"),  # of AWS's guide
+        ("on ~app:* +@read", "on ~app:* -@all +@read"),
+        ("on allkeys allcommands", "on ~* +@all"),
+        ("on  ~* &* +@all -@dangerous", "on ~* &* +@all -@dangerous"),
+        ("off nocommands", "off -@all"),
+        ("on +get ~* (~a:* +@all)", "on -@all +get ~* (~a:* +@all)"),
+    ],
+)
+def test_access_strings_are_written_anew(users, given, shown):
+    """go-to-k/cdk-real-drift#488, hashicorp/terraform-provider-aws#20334"""
+    user = {"UserId": "access-shown", "UserName": "shown", "Engine": "redis", "AccessString": given}
+    try:
+        assert users.create_user(**user, NoPasswordRequired=True)["AccessString"] == shown
+        assert users.describe_users(UserId="access-shown")["Users"][0]["AccessString"] == shown
+    finally:
+        users.delete_user(UserId="access-shown")
+
+
 def test_valkey_without_a_default_user_shuts_it_out(groups):
     ec = groups.ec
     ec.create_user(

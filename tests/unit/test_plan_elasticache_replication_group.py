@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_replication_group as aggregate
 from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_secret as secret
+from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_users
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Refused
 from ansible_collections.nexus_learn.aws.plugins.modules.elasticache_replication_group import SPEC
 from hypothesis import assume, given
@@ -222,3 +223,32 @@ def test_a_token_is_one_that_elasticache_takes(data):
 )
 def test_url(tls, token, url):
     assert secret.url("a", 1, tls, token) == url
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("~objects:* ~items:*", "off ~objects:* ~items:* -@all"),
+        ("on ~app:* +@read", "on ~app:* -@all +@read"),
+        ("on allkeys allchannels allcommands", "on ~* &* +@all"),
+        ("on ~* nocommands +get", "off +set -@all +get on ~*"),
+        ("on ~* +@read (~a:* -@all +set)", "on ~*  -@all +@read (~a:* -@all +set)"),
+    ],
+)
+def test_access_strings_that_mean_the_same(one, other):
+    assert elasticache_users.meaning(one) == elasticache_users.meaning(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("on ~* +@all -@dangerous", "on ~* -@dangerous +@all"),
+        ("on ~* +@read", "on ~* +@all"),
+        ("on ~* +@read", "~* +@read"),
+        ("on ~* +@read", "on ~a* +@read"),
+        ("on ~* +@read (~a:* +set)", "on ~* +@read (+set)"),
+        ("on resetkeys ~*", "on ~* resetkeys"),
+    ],
+)
+def test_access_strings_that_mean_something_else(one, other):
+    assert elasticache_users.meaning(one) != elasticache_users.meaning(other)
