@@ -35,6 +35,7 @@ def install(sandbox: Sandbox) -> None:
     s3_bucket_tags()
     s3_bucket_policy_conditions()
     s3_lifecycle_rules()
+    s3_logging_key_format()
     s3_kms_key()
 
 
@@ -546,8 +547,41 @@ def s3_lifecycle_rules() -> None:
                     both |= {"Prefix": both["Prefix"] or ""} if "Prefix" in both else {}
                 where |= {"Prefix": where["Prefix"] or ""} if "Prefix" in where else {}
             rules.append(rule)
-        answer = {"Rules": rules, "TransitionDefaultMinimumObjectSize": "all_storage_classes_128K"}
+        answer = {"Rules": rules, "TransitionDefaultMinimumObjectSize": bucket.least_size_that_moves}
         return self.serialized(ActionResult(answer))
+
+    @replaces(S3Response, "_bucket_response")
+    def bucket_response(original, self, request, full_url):
+        answer = original(self, request, full_url)
+        if request.method == "PUT" and "lifecycle" in self._get_querystring(request, full_url):
+            size = request.headers.get("x-amz-transition-default-minimum-object-size", "all_storage_classes_128K")
+            bucket = self.parse_bucket_name_from_url(request, full_url)
+            self.backend.get_bucket(bucket).least_size_that_moves = size
+        return answer
+
+
+def s3_logging_key_format() -> None:
+    """How the keys of access logs are made is kept, and told of."""
+    from moto.s3.responses import S3Response
+
+    @replaces(S3Response, "get_bucket_logging")
+    def get_bucket_logging(original, self):
+        there = self.backend.get_bucket_logging(self.bucket_name)
+        given = (there or {}).get("TargetObjectKeyFormat")
+        if not given:
+            return original(self)
+        serialized = self.serialized
+        kept = {name: value or {} for name, value in given.items()}
+
+        def with_format(answer):
+            answer.result["LoggingEnabled"]["TargetObjectKeyFormat"] = kept
+            return serialized(answer)
+
+        self.serialized = with_format
+        try:
+            return original(self)
+        finally:
+            del self.serialized
 
 
 def s3_kms_key() -> None:

@@ -322,17 +322,37 @@ def plan(aws: Aws, params: Mapping, current: Mapping | None) -> list[Change]:
     wanted = desired(aws, params, current)
     if current is None:
         return [create(label, wanted)]
-    return [_deleting(change) for change in update(label, current, wanted)]
+    rules = wanted.get("lifecycle_rules", {})
+    return [_deleting(change, current, rules) for change in update(label, current, wanted)]
 
 
-def _deleting(change: Change) -> Change:
-    """A lifecycle rule that begins to delete, or does so sooner than before: what that takes is not coming back."""
-    option = change.path.rpartition(".")[2]
-    if not change.path.startswith("lifecycle_rules.") or option not in _DELETES or change.after is None:
+def _deleting(change: Change, current: Mapping, wanted: Mapping) -> Change:
+    """A lifecycle rule that begins to delete, or deletes sooner or more than before: what that takes is gone for good.
+
+    ``wanted`` are the bucket's rules as they shall be. What a rule that is not in force would delete, it does not.
+    """
+    name, _, option = change.path.removeprefix("lifecycle_rules.").rpartition(".")
+    rule, known = wanted.get(name), current.get("lifecycle_rules", {}).get(name)
+    if not change.path.startswith("lifecycle_rules.") or rule is None or not rule["enabled"]:
         return change
-    if change.before is not None and change.before <= change.after:
+    notes = {one: text.format(days=rule[one]) for one, text in _DELETES.items() if rule[one] is not None}
+    if option in _DELETES:
+        more = change.after is not None and (change.before is None or change.after < change.before)
+        notes = {option: notes.get(option, "")}
+    elif option == "newer_noncurrent_versions":
+        more = (change.after or 0) < (change.before or 0)
+        notes.pop("expiration_days", None)
+    elif option == "prefix":
+        more = not change.after.startswith(change.before or "")
+    elif option == "object_size_greater_than":
+        more = change.after is None or (change.before is not None and change.after < change.before)
+    elif option == "object_size_less_than":
+        more = change.after is None or (change.before is not None and change.after > change.before)
+    else:
+        more = option in ("enabled", "Filter")  # such as a filter by tags, which is taken away
+    if (known is None and option not in _DELETES) or not more or not notes:
         return change
-    return replace(change, impact=DISRUPTIVE, note=_DELETES[option].format(days=change.after))
+    return replace(change, impact=DISRUPTIVE, note="; ".join(notes.values()))
 
 
 def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[Change], say: Say) -> None:
@@ -373,30 +393,43 @@ def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[
     if "lifecycle_rules" in paths:
         rules = [_rule_argument(name, rule) for name, rule in wanted["lifecycle_rules"].items()]
         if rules:
-            s3.put_bucket_lifecycle_configuration(**bucket, LifecycleConfiguration={"Rules": rules})
+            # how small an object may be that the transitions move is not ours to undo
+            there = _asked(s3, "get_bucket_lifecycle_configuration", bucket) if current else {}
+            kept = {key: there[key] for key in ("TransitionDefaultMinimumObjectSize",) if key in there}
+            s3.put_bucket_lifecycle_configuration(**bucket, LifecycleConfiguration={"Rules": rules}, **kept)
         else:
             s3.delete_bucket_lifecycle(**bucket)
     if "logging" in paths:
-        s3.put_bucket_logging(**bucket, BucketLoggingStatus=_logging_argument(wanted["logging"]))
+        there = _asked(s3, "get_bucket_logging", bucket) if current and wanted["logging"] else {}
+        status = _logging_argument(wanted["logging"], there.get("LoggingEnabled", {}))
+        s3.put_bucket_logging(**bucket, BucketLoggingStatus=status)
     if "tags" in paths:
         s3.put_bucket_tagging(**bucket, Tagging={"TagSet": _tag_set(wanted["tags"])})
 
 
-def _logging_argument(wanted: Mapping | None) -> dict[str, Any]:
+def _logging_argument(wanted: Mapping | None, there: Mapping) -> dict[str, Any]:
+    """Besides what is wanted, how the logs' keys are made stays as it is, and who may read them in the same bucket."""
     if wanted is None:
         return {}
-    return {"LoggingEnabled": {"TargetBucket": wanted["target_bucket"], "TargetPrefix": wanted["target_prefix"]}}
+    target = {"TargetBucket": wanted["target_bucket"], "TargetPrefix": wanted["target_prefix"]}
+    if there.get("TargetBucket") != target["TargetBucket"]:
+        there = {key: value for key, value in there.items() if key != "TargetGrants"}
+    return {"LoggingEnabled": {**there, **target}}
 
 
 def _encryption_rule(aws: Aws, params: Mapping) -> dict[str, Any]:
-    s3 = aws.client("s3")
+    answer = _asked(aws.client("s3"), "get_bucket_encryption", _bucket(aws, params))
+    return dict(answer["ServerSideEncryptionConfiguration"]["Rules"][0]) if answer else {}
+
+
+def _asked(s3: Any, operation: str, bucket: Mapping) -> Mapping:
+    """What S3 answers, and nothing where nothing is configured."""
     try:
-        answer = s3.get_bucket_encryption(**_bucket(aws, params))
+        return getattr(s3, operation)(**bucket)
     except s3.exceptions.ClientError as error:
         if error_code(error) in _NONE:
             return {}
         raise
-    return dict(answer["ServerSideEncryptionConfiguration"]["Rules"][0])
 
 
 def _tag_set(tags: Mapping[str, str]) -> list[dict[str, str]]:

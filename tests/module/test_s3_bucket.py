@@ -13,6 +13,7 @@ TLS = {
     "Action": "s3:*",
     "Condition": {"Bool": {"aws:SecureTransport": "false"}},
 }
+LOG_DELIVERY = "http://acs.amazonaws.com/groups/s3/LogDelivery"
 
 
 @pytest.fixture
@@ -191,11 +192,7 @@ def test_rules_in_another_order_and_what_s3_does_not_repeat_are_no_change(module
 
 def test_it_is_said_what_a_rule_will_delete(module, args):
     def notes(**days):
-        rules = [{"id": "a", "abort_incomplete_multipart_upload_days": 7, **days}]
-        changes = module("s3_bucket", {**args, "lifecycle_rules": rules})["changes"]
-        return {
-            change["path"].rpartition(".")[2]: change["note"] for change in changes if change["impact"] != "in-place"
-        }
+        return _notes(module, args, **days)
 
     module("s3_bucket", {**args, "lifecycle_rules": []})
     assert notes(expiration_days=30) == {
@@ -206,6 +203,93 @@ def test_it_is_said_what_a_rule_will_delete(module, args):
         "noncurrent_version_expiration_days": "versions that have been replaced for 5 days are deleted for good"
     }
     assert notes() == {}
+
+
+def _notes(module, args, **rule):
+    """The notes, by option, of the changes that make this rule the only one."""
+    rules = [{"id": "a.b", "abort_incomplete_multipart_upload_days": 7, **rule}]
+    changes = module("s3_bucket", {**args, "lifecycle_rules": rules})["changes"]
+    return {change["path"].rpartition(".")[2]: change["note"] for change in changes if change["impact"] != "in-place"}
+
+
+OLD = {"noncurrent_version_expiration_days": 5}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "marked"),
+    [
+        ({"expiration_days": 1, "enabled": False}, {"expiration_days": 1}, {"enabled"}),
+        ({"expiration_days": 1}, {"expiration_days": 1, "enabled": False}, set()),
+        ({}, {"expiration_days": 1, "enabled": False}, set()),
+        ({"expiration_days": 9, "enabled": False}, {"expiration_days": 1, "enabled": False}, set()),
+        ({"expiration_days": 1, "prefix": "logs/"}, {"expiration_days": 1}, {"prefix"}),
+        ({"expiration_days": 1, "prefix": "logs/"}, {"expiration_days": 1, "prefix": "data/"}, {"prefix"}),
+        ({"expiration_days": 1}, {"expiration_days": 1, "prefix": "logs/"}, set()),
+        ({"prefix": "logs/"}, {}, set()),
+        (
+            {**OLD, "newer_noncurrent_versions": 50},
+            {**OLD, "newer_noncurrent_versions": 1},
+            {"newer_noncurrent_versions"},
+        ),
+        ({**OLD, "newer_noncurrent_versions": 50}, OLD, {"newer_noncurrent_versions"}),
+        (OLD, {**OLD, "newer_noncurrent_versions": 50}, set()),
+        ({**OLD, "object_size_greater_than": 9}, OLD, {"object_size_greater_than"}),
+        ({**OLD, "object_size_greater_than": 9}, {**OLD, "object_size_greater_than": 8}, {"object_size_greater_than"}),
+        (OLD, {**OLD, "object_size_greater_than": 9}, set()),
+        ({**OLD, "object_size_less_than": 9}, OLD, {"object_size_less_than"}),
+        ({**OLD, "object_size_less_than": 9}, {**OLD, "object_size_less_than": 10}, {"object_size_less_than"}),
+        (OLD, {**OLD, "object_size_less_than": 9}, set()),
+    ],
+)
+def test_a_rule_that_begins_to_delete_or_deletes_more_is_said_to(module, args, before, after, marked):
+    module("s3_bucket", {**args, "lifecycle_rules": []})
+    _notes(module, args, **before)
+    notes = _notes(module, args, **after)
+    assert set(notes) == marked
+    words = "for good" if after.keys() & OLD.keys() else "older than 1 days"
+    assert all(words in note for note in notes.values())
+
+
+def test_a_rule_that_loses_a_filter_by_tags_deletes_more(module, args, s3, name):
+    _notes(module, args, expiration_days=1)
+    rules = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    rules[0]["Filter"] = {"Tag": {"Key": "a", "Value": "b"}}
+    s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": rules})
+    assert set(_notes(module, args, expiration_days=1)) == {"Filter"}
+
+
+def test_what_calls_that_write_all_anew_would_lose_is_carried_over(module, args, s3, name):
+    logs = f"logs-{name}"
+    s3.create_bucket(Bucket=logs)
+    s3.put_bucket_acl(
+        Bucket=logs,
+        AccessControlPolicy={
+            "Owner": s3.get_bucket_acl(Bucket=logs)["Owner"],
+            "Grants": [
+                {"Grantee": {"Type": "Group", "URI": LOG_DELIVERY}, "Permission": permission}
+                for permission in ("WRITE", "READ_ACP")
+            ],
+        },
+    )
+    wanted = {**args, "logging": {"target_bucket": logs, "target_prefix": "a/"}}
+    module("s3_bucket", wanted)
+    rules = {"Rules": s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]}
+    size = {"TransitionDefaultMinimumObjectSize": "varies_by_storage_class"}
+    s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration=rules, **size)
+    status = s3.get_bucket_logging(Bucket=name)["LoggingEnabled"]
+    theirs = {
+        "TargetGrants": [{"Grantee": {"Type": "Group", "URI": LOG_DELIVERY}, "Permission": "READ"}],
+        "TargetObjectKeyFormat": {"PartitionedPrefix": {"PartitionDateSource": "DeliveryTime"}},
+    }
+    s3.put_bucket_logging(Bucket=name, BucketLoggingStatus={"LoggingEnabled": {**status, **theirs}})
+    assert module("s3_bucket", wanted)["changes"] == []
+
+    changed = {**wanted, "lifecycle_rules": args["lifecycle_rules"][:1], "logging": {"target_bucket": logs}}
+    assert module("s3_bucket", changed)["changes"]
+    assert s3.get_bucket_lifecycle_configuration(Bucket=name).items() >= size.items()
+    logged = s3.get_bucket_logging(Bucket=name)["LoggingEnabled"]
+    assert (logged["TargetPrefix"], logged["TargetObjectKeyFormat"]) == ("", theirs["TargetObjectKeyFormat"])
+    assert [grant["Permission"] for grant in logged["TargetGrants"]] == ["READ"]
 
 
 WRONG_RULES = [

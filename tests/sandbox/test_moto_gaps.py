@@ -351,7 +351,13 @@ def test_contact_points_with_moto():
         FakeTargetGroup: ["register", "deregister"],
         FakeBucket: ["set_lifecycle"],
         S3Backend: ["put_bucket_tagging", "put_bucket_encryption"],
-        S3Response: ["get_bucket_lifecycle", "serialized"],
+        S3Response: [
+            "get_bucket_lifecycle",
+            "get_bucket_logging",
+            "serialized",
+            "_bucket_response",
+            "_get_querystring",
+        ],
     }
     for owner, methods in names.items():
         for name in methods:
@@ -482,10 +488,28 @@ def test_a_lifecycle_rule_is_kept_whole(sandbox, bucket):
     everything = {"ID": "bare", "Status": "Disabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}}
     rules = [LIFECYCLE_RULE, everything, {**everything, "ID": "empty", "Filter": {}}]
     s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
-    assert s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"] == rules
+    there = s3.get_bucket_lifecycle_configuration(Bucket=bucket)
+    assert (there["Rules"], there["TransitionDefaultMinimumObjectSize"]) == (rules, "all_storage_classes_128K")
+    size, configuration = {"TransitionDefaultMinimumObjectSize": "varies_by_storage_class"}, {"Rules": rules}
+    for given in (size, {"TransitionDefaultMinimumObjectSize": "all_storage_classes_128K"}):
+        s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=configuration, **given)
+        assert s3.get_bucket_lifecycle_configuration(Bucket=bucket).items() >= given.items()
     s3.delete_bucket_lifecycle(Bucket=bucket)
     with pytest.raises(ClientError, match="NoSuchLifecycleConfiguration"):
         s3.get_bucket_lifecycle_configuration(Bucket=bucket)
+
+
+@pytest.mark.parametrize(
+    "key_format", [{"SimplePrefix": {}}, {"PartitionedPrefix": {"PartitionDateSource": "EventTime"}}]
+)
+def test_how_keys_of_logs_are_made_is_kept(sandbox, bucket, key_format):
+    s3 = sandbox.client("s3")
+    statement = {"Effect": "Allow", "Principal": {"Service": "logging.s3.amazonaws.com"}, "Action": "s3:PutObject"}
+    document = {"Version": "2012-10-17", "Statement": [{**statement, "Resource": f"arn:aws:s3:::{bucket}/*"}]}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(document))
+    there = {"TargetBucket": bucket, "TargetPrefix": "a/", "TargetObjectKeyFormat": key_format}
+    s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={"LoggingEnabled": there})
+    assert s3.get_bucket_logging(Bucket=bucket)["LoggingEnabled"] == there
 
 
 @pytest.mark.parametrize(
