@@ -98,6 +98,8 @@ SPEC: dict[str, dict[str, Any]] = {
     "network_vpc_tags": {"type": "dict", "default": {}},
     "network_nat_gateway": {"type": "str", "choices": ["none", "single", "per_zone"], "default": "single"},
     "network_vpc_endpoints": {"type": "list", "elements": "str", "default": ["s3"]},
+    "network_vpc_endpoint_policies": {"type": "dict", "default": {}},
+    "network_flow_logs": {"type": "list", "elements": "dict"},
     # inputs of roles that AWS would refuse only when part of the stack is there
     "elasticache_parameters": {"type": "dict", "default": {"maxmemory-policy": "noeviction"}},
     "elasticache_snapshot_window": {"type": "str", "default": "03:00-04:00"},
@@ -225,6 +227,8 @@ def _eviction(values: Mapping) -> Iterator[str]:
 def _network(values: Mapping) -> Iterator[str]:
     """Without NAT, what a task needs before it runs comes through endpoints, or it never runs.
 
+    In a VPC that is given nothing is changed but the security groups, so that what asks for more would do nothing.
+
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html (image and logs) and
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specifying-sensitive-data-secrets.html (its secrets)
     """
@@ -237,6 +241,13 @@ def _network(values: Mapping) -> Iterator[str]:
             "gets neither its image nor its secrets nor a log: add them, or set network_nat_gateway to single or "
             "per_zone."
         )
+    for name in ("network_flow_logs", "network_vpc_endpoint_policies"):
+        if values[name] and not own:
+            vpc = "network_vpc_id" if values["network_vpc_id"] else "network_vpc_tags"
+            yield (
+                f"{name} is set, and so is {vpc}: of a VPC that is given, the network's owner sees to that. "
+                f"Leave {name} out, or {vpc}."
+            )
 
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

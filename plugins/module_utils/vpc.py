@@ -323,10 +323,16 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
         lambda: aws.client("ec2").describe_addresses()["Addresses"],
     )
     ours = [vpc for vpc in vpcs if _owned(params, _tags(vpc))]
+    ids = ", ".join(vpc["VpcId"] for vpc in ours or vpcs)
     if not ours and params["state"] == "present":
+        if len(vpcs) > 1:
+            raise Refused(
+                f"There are {len(vpcs)} VPCs {name}-vpc ({ids}), and they belong to somebody else. Nothing in them was "
+                "touched. Set name_prefix in the inventory to a name of its own for this environment, or name the one "
+                "to use in vpc_id (network_vpc_id)."
+            )
         ours = vpcs
     if len(ours) > 1:
-        ids = ", ".join(vpc["VpcId"] for vpc in ours)
         raise Refused(f"There are {len(ours)} VPCs {name}-vpc ({ids}). Delete one, or name it in vpc_id.")
     current: dict[str, Any] = {
         "found": {},
@@ -677,6 +683,12 @@ def chosen_subnets(params: Mapping, current: Mapping, region: str) -> dict[str, 
 def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     if given(params):
         if params["state"] == "present":
+            idle = next((name for name in ("flow_logs", "vpc_endpoint_policies") if params[name]), None)
+            if idle:
+                raise Refused(
+                    f"{idle} (network_{idle}) is set, and so is vpc_id or vpc_tags: in a VPC that is given nothing is "
+                    f"made. Leave {idle} out, or those two."
+                )
             chosen_subnets(params, current, aws.region)
         return []
     unused = [f"{tier}_subnet_{what}" for tier in TIERS for what in ("ids", "tags") if params[f"{tier}_subnet_{what}"]]

@@ -118,10 +118,10 @@ options:
             one.
         type: str
   vpc_id:
-    description: Use this VPC and create nothing.
+    description: Use this VPC and create nothing. Not with O(flow_logs) and O(vpc_endpoint_policies).
     type: str
   vpc_tags:
-    description: Use the one VPC with these tags and create nothing.
+    description: Use the one VPC with these tags and create nothing. Not with O(flow_logs) and O(vpc_endpoint_policies).
     type: dict
   public_subnet_ids:
     description: The public subnets of the given VPC.

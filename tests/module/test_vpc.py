@@ -201,6 +201,25 @@ def test_a_zone_can_be_added_and_not_taken_away(module):
     assert "put us-east-1c back into availability_zones" in module("vpc", fewer, expect_failure=True)["msg"]
 
 
+def test_two_vpcs_of_others_are_not_to_be_deleted(module, ec2, calls):
+    args = {"name": "t-theirs", "nat_gateway": "none", "tags": TAGS}
+    tags = [{"ResourceType": "vpc", "Tags": [{"Key": "Name", "Value": "t-theirs-vpc"}]}]
+    made = [ec2.create_vpc(CidrBlock="10.9.0.0/16", TagSpecifications=tags) for _ in range(2)]
+    theirs = [answer["Vpc"]["VpcId"] for answer in made]
+    calls.clear()
+    message = module("vpc", args, expect_failure=True)["msg"]
+    assert "belong to somebody else" in message
+    assert "name_prefix" in message
+    assert "network_vpc_id" in message
+    assert "Delete" not in message
+    assert calls.writes == []
+    ours = [{"Key": key, "Value": value} for key, value in TAGS.items()]
+    ec2.create_tags(Resources=theirs, Tags=ours)
+    assert "Delete one" in module("vpc", args, expect_failure=True)["msg"]
+    for vpc in theirs:
+        ec2.delete_vpc(VpcId=vpc)
+
+
 def test_refusals(module, ec2, calls):
     args = {"name": "t-refuse", "nat_gateway": "none", "tags": TAGS}
     module("vpc", args)
@@ -390,6 +409,8 @@ def test_a_given_vpc_that_will_not_do(module, company):
     def refused(**more):
         return module("vpc", {**good, **more}, expect_failure=True)["msg"]
 
+    for idle in ({"flow_logs": [{"log_destination": "x"}]}, {"vpc_endpoint_policies": {"s3": {}}}):
+        assert f"(network_{next(iter(idle))}) is set, and so is vpc_id" in refused(**idle)
     assert "Correct vpc_id" in refused(vpc_id="vpc-00000000000000000")
     assert (
         "Change vpc_tags"

@@ -56,6 +56,14 @@ def test_the_inventories_of_the_repository_are_valid(name):
             {"network_nat_gateway": "none", "network_vpc_endpoints": ["s3", "logs"]},
             ["network_nat_gateway is none", "ecr.api, ecr.dkr, secretsmanager;"],
         ),
+        (
+            {"network_flow_logs": [{"log_destination": "x"}], "network_vpc_id": "vpc-1"},
+            ["network_flow_logs is set", "network_vpc_id", "Leave"],
+        ),
+        (
+            {"network_vpc_endpoint_policies": {"s3": {}}, "network_vpc_tags": {"Name": "theirs"}},
+            ["network_vpc_endpoint_policies is set", "network_vpc_tags", "Leave"],
+        ),
         ({"redis_snapshot_retention_limit": 36}, ["redis_snapshot_retention_limit", "36", "0 to 35"]),
         ({"redis_automatic_failover_enabled": True}, ["redis_automatic_failover_enabled", "redis_num_nodes", "2 to 6"]),
         (
@@ -130,6 +138,8 @@ def test_several_errors_are_told_at_once():
         },
         {"network_nat_gateway": "none", "network_vpc_id": "vpc-1"},
         {"network_nat_gateway": "none", "network_vpc_tags": {"Name": "theirs"}},
+        {"network_flow_logs": [], "network_vpc_endpoint_policies": {}, "network_vpc_id": "vpc-1"},
+        {"network_flow_logs": [{"log_destination": "x"}], "network_vpc_endpoint_policies": {"s3": {}}},
         {"redis_num_nodes": "2", "redis_multi_az_enabled": "yes", "redis_automatic_failover_enabled": "true"},
         {"celery_services": [{"name": "fast", "queues": "x,y", "cpu": "512", "memory": "1024"}]},
         {"redis_engine": "valkey", "redis_version": "8.1"},
