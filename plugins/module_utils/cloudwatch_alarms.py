@@ -10,7 +10,7 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutComposit
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -198,7 +198,20 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
                 raise Refused(f"{label}: {reason}.")
             _refuse_unfit(params, current, kind, alarm)
             changes += _changes(params, alarm, there)
+    if params["state"] == "absent":
+        _in_order(_deployed(current, [alarm for alarm in params["composite_alarms"] if _goes(alarm, changes)]))
+    else:
+        _in_order(params["composite_alarms"])
     return changes
+
+
+def _goes(alarm: Mapping, changes: Sequence[Change]) -> bool:
+    return any(change.resource == resource(alarm["name"]) and change.action == "delete" for change in changes)
+
+
+def _deployed(current: Mapping, composite: Iterable[Mapping]) -> list[Mapping]:
+    """Composite alarms with the rules that they have."""
+    return [{**current[alarm["name"]]["fields"], "name": alarm["name"]} for alarm in composite]
 
 
 def _changes(params: Mapping, alarm: Mapping, there: Mapping | None) -> list[Change]:
@@ -324,8 +337,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
     metric, composite = ([alarm for alarm in params[kind] if resource(alarm["name"]) in planned] for kind in _KINDS)
     if params["state"] == "absent":
         # AWS takes one composite alarm a call, and none that another one still needs.
-        rules = {alarm["name"]: {**current[alarm["name"]]["fields"], "name": alarm["name"]} for alarm in composite}
-        for alarm in reversed(_in_order(list(rules.values()))):
+        for alarm in reversed(_in_order(_deployed(current, composite))):
             client.delete_alarms(AlarmNames=[alarm["name"]])
         names = [alarm["name"] for alarm in metric]
         for start in range(0, len(names), 100):
@@ -346,7 +358,10 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
 
 
 def _in_order(composite: list[Mapping]) -> list[Mapping]:
-    """Composite alarms, each after those that its rule names."""
+    """Composite alarms, each after those that its rule names. AWS would delete none of those that are in a circle.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DeleteAlarms.html
+    """
     by_name = {alarm["name"]: alarm for alarm in composite}
     needs = {
         name: (_refers_to({"actions_suppressor": None, **alarm}) & by_name.keys()) - {name}
@@ -355,7 +370,10 @@ def _in_order(composite: list[Mapping]) -> list[Mapping]:
     try:
         return [by_name[name] for name in TopologicalSorter(needs).static_order()]
     except CycleError as error:
-        raise Refused(f"The rules of these alarms refer to each other: {', '.join(error.args[1])}.") from None
+        raise Refused(
+            f"The rules of these alarms refer to each other: {', '.join(error.args[1])}. Set the alarm_rule of one of "
+            "them to FALSE."
+        ) from None
 
 
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:

@@ -209,6 +209,28 @@ def test_a_run_without_changes_describes_many_in_one_call(module, calls):
     assert [operation for _, operation in calls] == ["DescribeAlarms", *["ListTagsForResource"] * 20]
 
 
+def test_rules_that_refer_to_each_other_are_refused_before_anything_is_done(module, cloudwatch, calls):
+    """AWS takes a circle, and then deletes none of its alarms."""
+    circle = [{"name": "t-circle-a", "alarm_rule": "ALARM(t-circle-b)"}]
+    circle.append({"name": "t-circle-b", "alarm_rule": "ALARM(t-circle-a)"})
+    wanted = args({"name": "t-circle-0", **CPU}, composite=circle)
+    calls.clear()
+    for check in (True, False):
+        assert "refer to each other" in module(MODULE, wanted, check=check, expect_failure=True)["msg"]
+    assert calls.writes == []
+    module(MODULE, args({"name": "t-circle-0", **CPU}, composite=[{**alarm, "alarm_rule": "TRUE"} for alarm in circle]))
+    for alarm in circle:
+        cloudwatch.put_composite_alarm(AlarmName=alarm["name"], AlarmRule=alarm["alarm_rule"])
+    calls.clear()
+    for check in (True, False):
+        message = module(MODULE, {**wanted, "state": "absent"}, check=check, expect_failure=True)["msg"]
+        assert "t-circle-a" in message
+        assert "to FALSE" in message
+    assert calls.writes == []
+    cloudwatch.put_composite_alarm(AlarmName="t-circle-a", AlarmRule="FALSE")
+    assert len(module(MODULE, {**wanted, "state": "absent"})["changes"]) == 3
+
+
 def test_absent_deletes_what_depends_on_others_first(quartet, module, left_alone, cloudwatch, calls):
     composite = [
         {"name": "t-gone-child", "alarm_rule": "ALARM(t-gone-0)"},
