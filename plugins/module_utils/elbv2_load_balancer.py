@@ -87,6 +87,8 @@ _SLOW_START = (30, 900)
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html
 _NAME = re.compile(r"(?!internal-)[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?")
 DEFAULT_PORTS = {"HTTP": 80, "HTTPS": 443}
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
+NEW_SSL_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 # A listener whose protocol, certificate, policy or action changes goes on serving; these stop something.
 # Names of load balancers live for 60 s:
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/how-elastic-load-balancing-works.html
@@ -297,8 +299,11 @@ def _given(fields: Mapping, *names: str) -> dict[str, Any]:
     return {name: fields[name] for name in names if fields[name] is not None}
 
 
-def desired(params: Mapping) -> dict[str, Any]:
-    """What the parameters ask, in the shape of ``describe``; what they leave out is left out here."""
+def desired(params: Mapping, current: Mapping) -> dict[str, Any]:
+    """What the parameters ask, in the shape of ``describe``; what they leave out is left out here.
+
+    Except for the TLS policy of a listener that has none yet: AWS's own default still speaks TLS 1.0.
+    """
     tags = {} if params["tags"] is None else {"tags": Exact(params["tags"])}
     balancer = {**_given(params, "scheme", *LB_ATTRIBUTES), **tags}
     for field in ("subnets", "security_groups"):
@@ -316,6 +321,9 @@ def desired(params: Mapping) -> dict[str, Any]:
     listeners = {}
     for listener in params["listeners"] or []:
         fields = {**_given(listener, "protocol", "certificate_arn", "ssl_policy"), **tags}
+        there = current["listeners"].get(listener["port"])
+        if listener["protocol"] == "HTTPS" and (there is None or there["protocol"] != "HTTPS"):
+            fields.setdefault("ssl_policy", NEW_SSL_POLICY)
         fields["action"] = _wanted_action(params, listener)
         listeners[listener["port"]] = fields
     return {"load_balancer": balancer, "target_group": group, "listeners": listeners}
@@ -394,7 +402,7 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     if group:
         refuse_foreign(_tg_resource(params), group["tags"], params)
     _refuse_impossible(params)
-    wanted = desired(params)
+    wanted = desired(params, current)
     others = [name for name in current["used_by"] if name != params["name"]]
     forwards = [port for port, fields in wanted["listeners"].items() if fields["action"] == _forward(params)]
     if others and forwards:
@@ -409,7 +417,7 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
                 f"{_lb_resource(params)} is {balancer['scheme']}, and AWS cannot change that. Set scheme back to "
                 f"{balancer['scheme']}, or delete the load balancer first: its address is lost with it."
             )
-        changes += update(_lb_resource(params), balancer, wanted["load_balancer"], _IMPACTS)
+        changes += map(_unlogged, update(_lb_resource(params), balancer, wanted["load_balancer"], _IMPACTS))
     elif wanted["load_balancer"].get("subnets"):
         changes.append(create(_lb_resource(params), wanted["load_balancer"]))
     elif changes or params["listeners"]:
@@ -417,6 +425,13 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     if params["listeners"] is not None:
         changes += _plan_listeners(params, current["listeners"], wanted["listeners"])
     return changes
+
+
+def _unlogged(change: Change) -> Change:
+    """Logs that are turned off: what happens meanwhile can never be looked up."""
+    if change.path in LOGS and change.after is None:
+        return replace(change, impact=DISRUPTIVE, note="what happens from then on is not logged")
+    return change
 
 
 def _plan_group(params: Mapping, there: Mapping | None, wanted: Mapping) -> list[Change]:
@@ -514,7 +529,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
     if params["state"] == "absent":
         _delete(aws, params, current, planned, say)
         return
-    wanted = desired(params)
+    wanted = desired(params, current)
     arns: dict[str, str] = {}
 
     def balancer() -> None:
@@ -724,7 +739,7 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
         **(NEW_GROUP if group_name else {}),
         "arn": group_name and unknown("target group", group_name),
     }
-    wanted = desired(params)
+    wanted = desired(params, current)
     return {
         "load_balancer": {"name": name, **predicted(balancer, wanted["load_balancer"])},
         "target_group": {"name": group_name, **predicted(group, wanted["target_group"])},
@@ -759,7 +774,7 @@ def resources(aws: Aws, params: Mapping, current: Mapping) -> list[str]:
 def billed(aws: Aws, params: Mapping, current: Mapping, wanted: bool) -> list[dict[str, Any]]:
     fields = current["load_balancer"] or {}
     if wanted:
-        fields = predicted(fields, desired(params)["load_balancer"])
+        fields = predicted(fields, desired(params, current)["load_balancer"])
     if not fields.get("subnets"):
         return []
     public = fields.get("scheme", "internet-facing") == "internet-facing"

@@ -203,7 +203,10 @@ options:
         description: The certificate. Required for V(HTTPS).
         type: str
       ssl_policy:
-        description: TLS versions and ciphers. Left out, AWS chooses for a new listener.
+        description:
+          - TLS versions and ciphers. Left out, a listener that has none takes V(ELBSecurityPolicy-TLS13-1-2-2021-06),
+            which AWS recommends, for its default is older; one that has another keeps it.
+          - See U(https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html).
         type: str
       redirect_to_https:
         description: Whether clients are sent to port 443 instead of being served.

@@ -86,7 +86,20 @@ def test_the_sandbox_stays_small(console, url):
 
 
 def test_a_second_run_changes_nothing_and_makes_no_write_call(console, check):
+    """Nor what the inventory says nothing of, such as access logs that somebody else has turned on."""
+    elbv2, s3 = console.sandbox.client("elbv2"), console.sandbox.client("s3")
+    (balancer,) = elbv2.describe_load_balancers()["LoadBalancers"]
+
+    def logs(enabled):
+        values = {"access_logs.s3.enabled": enabled, "access_logs.s3.bucket": "of-the-security-team"}
+        attributes = [{"Key": key, "Value": value} for key, value in values.items()]
+        elbv2.modify_load_balancer_attributes(LoadBalancerArn=balancer["LoadBalancerArn"], Attributes=attributes)
+
+    s3.create_bucket(Bucket="of-the-security-team")
+    logs("true")
     run = console.playbook(*SITE, "-vvvv")
+    logs("false")
+    s3.delete_bucket(Bucket="of-the-security-team")
     assert run.changed == 0
     assert run.step["operations"]
     assert steps.writes(run.step) == []

@@ -140,12 +140,37 @@ def test_https_and_redirect(quartet, elbv2, network, certificate):
     assert action["RedirectConfig"]["Protocol"] == "HTTPS"
     assert action["RedirectConfig"]["StatusCode"] == "HTTP_301"
 
-    stricter = {**https, "ssl_policy": "ELBSecurityPolicy-TLS13-1-2-2021-06"}
+    assert there["listeners"][443]["SslPolicy"] == "ELBSecurityPolicy-TLS13-1-2-2021-06"
+
+    stricter = {**https, "ssl_policy": "ELBSecurityPolicy-TLS13-1-3-2021-06"}
     changes = quartet(MODULE, alb_args(network, "t-https", listeners=[{"port": 80}, stricter]))["changes"]
     assert {(c["resource"], c["path"]): c["impact"] for c in changes} == {
         ("listener t-https:80", "action"): "disruptive",
         ("listener t-https:443", "ssl_policy"): "in-place",
     }
+
+
+def test_a_tls_policy_that_was_chosen_by_hand_stays(module, elbv2, network, certificate):
+    secure = [{"port": 443, "protocol": "HTTPS", "certificate_arn": certificate}]
+    module(MODULE, alb_args(network, "t-policy", listeners=[{"port": 443}]))
+    changes = module(MODULE, alb_args(network, "t-policy", listeners=secure))["changes"]
+    assert {change["path"]: change["after"] for change in changes}["ssl_policy"] == elbv2_load_balancer.NEW_SSL_POLICY
+    listener = snapshot(elbv2, "t-policy")["listeners"][443]["ListenerArn"]
+    elbv2.modify_listener(ListenerArn=listener, SslPolicy="ELBSecurityPolicy-2016-08")
+    assert module(MODULE, alb_args(network, "t-policy", listeners=secure))["changes"] == []
+    assert snapshot(elbv2, "t-policy")["listeners"][443]["SslPolicy"] == "ELBSecurityPolicy-2016-08"
+
+
+def test_logs_that_are_turned_off_are_said_to_be(module, sandbox, network):
+    sandbox.client("s3").create_bucket(Bucket="t-logs")
+    logs = {"bucket": "t-logs", "prefix": ""}
+    module(MODULE, alb_args(network, "t-unlogged", access_logs=logs, connection_logs=logs))
+    off = {"access_logs": {"bucket": ""}, "connection_logs": logs}
+    (change,) = module(MODULE, alb_args(network, "t-unlogged", **off))["changes"]
+    assert (change["path"], change["impact"]) == ("access_logs", "disruptive")
+    assert "not logged" in change["note"]
+    changes = module(MODULE, alb_args(network, "t-unlogged", access_logs=logs))["changes"]
+    assert {change["impact"] for change in changes} == {"in-place"}
 
 
 def test_a_new_target_group_takes_over(quartet, elbv2, network):
