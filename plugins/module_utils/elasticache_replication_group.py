@@ -700,32 +700,40 @@ def _refuse_contradictions(params: Mapping, group: Mapping, token: bool) -> None
     if not 1 <= group.get("num_nodes", 1) <= 6:
         raise Refused(f"{resource}: num_nodes (redis_num_nodes) is {group['num_nodes']}; ElastiCache allows 1 to 6.")
     if group.get("transit_encryption_mode") and not group.get("transit_encryption_enabled"):
-        raise Refused(f"{resource}: transit_encryption_mode needs transit_encryption_enabled to be true.")
+        raise Refused(
+            f"{resource}: transit_encryption_mode needs transit_encryption_enabled "
+            "(elasticache_transit_encryption_enabled) to be true."
+        )
     zones = group.get("preferred_cache_cluster_azs")
     if params["preferred_cache_cluster_azs"] is not None and len(zones or ()) != group.get("num_nodes", 1):
         raise Refused(
-            f"{resource}: preferred_cache_cluster_azs names {len(zones or ())} zones for {group.get('num_nodes', 1)} "
-            "nodes. Give one for each node, or leave it out and let AWS choose."
+            f"{resource}: preferred_cache_cluster_azs (elasticache_preferred_azs) names {len(zones or ())} zones for "
+            f"{group.get('num_nodes', 1)} nodes. Give one for each node, or leave it out and let AWS choose."
         )
     network, discovery = group.get("network_type", "ipv4"), group.get("ip_discovery", "ipv4")
     if network not in ("dual_stack", discovery):
         raise Refused(
-            f"{resource}: ip_discovery {discovery} does not fit network_type {network}. Give both the same, or "
-            "network_type dual_stack."
+            f"{resource}: ip_discovery {discovery} (elasticache_ip_discovery) does not fit network_type {network} "
+            "(elasticache_network_type). Give both the same, or network_type dual_stack."
         )
     if params["kms_key_id"] and not group.get("at_rest_encryption_enabled"):
-        raise Refused(f"{resource}: kms_key_id needs at_rest_encryption_enabled to be true.")
+        raise Refused(
+            f"{resource}: kms_key_id (elasticache_kms_key_id) needs at_rest_encryption_enabled "
+            "(elasticache_at_rest_encryption_enabled) to be true."
+        )
     if params["auth_token_enabled"] and params["auth_token_secret"] is None:
         raise Refused(f"{resource}: auth_token_enabled needs auth_token_secret, the place where the token is kept.")
     if group.get("user_group") and not group.get("transit_encryption_enabled"):
         raise Refused(
             f"{resource}: passwords would travel in clear without TLS, so ElastiCache takes no user group. Set "
-            "transit_encryption_enabled to true, or the name of user_group to an empty one."
+            "transit_encryption_enabled (elasticache_transit_encryption_enabled) to true, or the name of user_group to "
+            "an empty one (elasticache_users to an empty list)."
         )
     if token and group.get("user_group"):
         raise Refused(
             f"{resource}: auth_token_enabled and the user group {group['user_group']} exclude each other. Leave "
-            "auth_token_enabled out, or give user_group with an empty name: the token takes its place."
+            "auth_token_enabled out, or give user_group with an empty name (elasticache_users: []): the token takes "
+            "its place."
         )
     option = users.wanted_option(params)
     if option and option["engine"] == "valkey" and group.get("engine", "redis") == "redis":
@@ -735,7 +743,8 @@ def _refuse_contradictions(params: Mapping, group: Mapping, token: bool) -> None
     if token and not group.get("transit_encryption_enabled"):
         raise Refused(
             f"{resource}: a token would travel in clear without TLS, so ElastiCache refuses it. Set "
-            "transit_encryption_enabled to true, or auth_token_enabled to false."
+            "transit_encryption_enabled (elasticache_transit_encryption_enabled) to true, or auth_token_enabled "
+            "(elasticache_auth_token_enabled) to false."
         )
 
 

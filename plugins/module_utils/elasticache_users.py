@@ -210,21 +210,31 @@ def _refuse_contradictions(params: Mapping, engine: str, there: Mapping | None) 
     resource, users = group_resource(option["name"]), members(option)
     names = [user["name"] for user in users]
     if there is None and not users:
-        raise Refused(f"{resource} does not exist yet. Give its users.")
+        raise Refused(f"{resource} does not exist yet. Give its users (elasticache_users).")
     if len(set(names)) < len(names):
-        raise Refused(f"{resource}: two users have the same name. Give each another name.")
+        raise Refused(f"{resource}: two users have the same name. Give each another name (elasticache_users).")
     if users and engine == "redis" and "default" not in names:
         raise Refused(
-            f"{resource}: a user group of engine redis needs a user whose name is default. Add one; with the "
-            "access_string 'off -@all' and the authentication_type no-password-required nobody can log in as it."
+            f"{resource}: a user group of engine redis needs a user whose name is default. Add one to "
+            "user_group.users (elasticache_users); with the access_string 'off -@all' and the authentication_type "
+            "no-password-required nobody can log in as it."
         )
     for user in users:
         if user["authentication_type"] == "iam" and user["name"] != user["id"]:
-            raise Refused(f"{user_resource(user['id'])} authenticates by IAM, for which its name has to be its id.")
+            raise Refused(
+                f"{user_resource(user['id'])} authenticates by IAM, for which its name has to be its id. Leave the "
+                "name out (elasticache_users)."
+            )
         if user["authentication_type"] == "no-password-required" and engine == "valkey":
-            raise Refused(f"{user_resource(user['id'])} needs a password: {resource} is of engine valkey.")
+            raise Refused(
+                f"{user_resource(user['id'])} needs a password: {resource} is of engine valkey. Set its "
+                "authentication_type (elasticache_users) to password or iam."
+            )
     if users and login(option) not in names:
-        raise Refused(f"{resource}: user_name is {login(option)}, and no user has that name.")
+        raise Refused(
+            f"{resource}: user_name (elasticache_user_name) is {login(option)}, and no user has that name. Add one to "
+            "user_group.users (elasticache_users), or name another."
+        )
     if password_keys(option) and params["auth_token_secret"] is None:
         raise Refused(f"{resource}: users with passwords need auth_token_secret, the place where those are kept.")
 
@@ -253,13 +263,16 @@ def _plan_user(params: Mapping, current: Mapping, user: Mapping, engine: str) ->
     key = password_keys(params["user_group"]).get(user["id"])
     if there is None:
         if "access_string" not in fields:
-            raise Refused(f"{resource} does not exist yet. Give its access_string, for example 'on ~* &* +@all'.")
+            raise Refused(
+                f"{resource} does not exist yet. Give its access_string (elasticache_users), for example "
+                "'on ~* &* +@all'."
+            )
         return [create(resource, {**fields, **({"password": HIDDEN} if key else {})})]
     refuse_foreign(resource, there["tags"], params)
     if there["name"] != user["name"]:
         raise Refused(
             f"{resource} has the name {there['name']!r}, which AWS cannot change to {user['name']!r}. Nothing was "
-            "changed. Set it back, or give the user another id."
+            "changed. Set it back (elasticache_users), or give the user another id."
         )
     impacts = {"authentication_type": (DISRUPTIVE, "clients have to log in in another way")}
     changes = update(resource, there, fields, impacts)

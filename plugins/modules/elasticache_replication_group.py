@@ -120,8 +120,10 @@ options:
     type: bool
   user_group:
     description:
-      - The user group whose users may log in, in place of a token, made and kept by this module. Needs TLS. An empty
-        name takes it away, and a token takes its place if one is wanted.
+      - The user group whose users may log in, in place of a token, made and kept by this module. Needs TLS.
+      - An empty name takes it from the replication group, so that its users cannot log in any more, and a token takes
+        its place if one is wanted. The user group itself, its users and their passwords in the secret stay, for
+        nothing tells any more which they were, until O(state=absent) is given their name.
       - Their passwords are made by this module and are in O(auth_token_secret) alone; that of the user whom C(url) logs
         in as is C(auth_token), each other one C(password_<name>). In place of a token, C(default) keeps it as its own.
       - See U(https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Clusters.RBAC.html).

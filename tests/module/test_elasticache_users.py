@@ -75,6 +75,9 @@ def test_from_a_token_to_users_and_back(module, quartet, network, name):
     assert network.connect(name).get("kept") == b"yes"
     with_token.connection_pool.disconnect()
     assert with_token.ping(), "the token of before"
+    (left,) = network.cache.describe_user_groups(UserGroupId=name)["UserGroups"]
+    assert (len(left["UserIds"]), left["ReplicationGroups"]) == (3, []), "until state absent, as the documentation says"
+    assert "password_monitor" in network.secret(name)
 
 
 def test_users_change_come_and_go(module, quartet, network, name):
@@ -162,12 +165,15 @@ def test_absent_takes_group_and_users_along(quartet, network, name):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"users": None}, "does not exist yet. Give its users"),
+        ({"users": None}, "does not exist yet. Give its users (elasticache_users)"),
         ({"users": [{"id": "t-a", "access_string": FULL}], "user_name": "t-a"}, "needs a user whose name is default"),
-        ({"user_name": "nobody"}, "no user has that name"),
+        ({"user_name": "nobody"}, "user_name (elasticache_user_name) is nobody, and no user has that name"),
         ({"engine": "valkey"}, "takes user groups of engine redis only"),
         ({"users": [{"id": "t-a", "name": "default", "authentication_type": "iam"}], "user_name": None}, "by IAM"),
-        ({"users": [{"id": "t-a", "name": "default"}], "user_name": None}, "Give its access_string"),
+        (
+            {"users": [{"id": "t-a", "name": "default"}], "user_name": None},
+            "Give its access_string (elasticache_users)",
+        ),
     ],
 )
 def test_refusals(module, calls, network, changes, words):
@@ -175,7 +181,9 @@ def test_refusals(module, calls, network, changes, words):
     wanted = network.arguments("t-users-no", user_group=user_group("t-users-no", **changes))
     assert words in module(MODULE, wanted, expect_failure=True)["msg"]
     plain = network.arguments("t-users-no", user_group=user_group("t-users-no"), transit_encryption_enabled=False)
-    assert "without TLS" in module(MODULE, plain, expect_failure=True)["msg"]
+    message = module(MODULE, plain, expect_failure=True)["msg"]
+    assert "without TLS" in message
+    assert "transit_encryption_enabled (elasticache_transit_encryption_enabled) to true" in message
     assert calls.writes == []
 
 

@@ -27,7 +27,7 @@ ACCESS = ["on ~* &* +@all", "on ~* -@all +@read", "on allkeys +@read"]
 
 
 def users(name, access):
-    """Somebody with a password, and nobody as the default user; or nobody, which takes the user group away."""
+    """Somebody with a password, and nobody as the default user; or nobody, which takes the user group from it."""
     if access is None:
         return {"name": ""}
     nobody = {"id": f"{name}-nobody", "name": "default", "access_string": "off -@all"}

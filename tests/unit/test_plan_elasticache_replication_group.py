@@ -182,7 +182,7 @@ def test_same_version(wanted, version, same):
         ({"engine": "valkey"}, {}, ("engine_version (redis_version)",)),
         ({"engine_version": "7.0"}, {"engine_version": "7.1.0"}, ("older version", "'7.1.0'")),
         ({"kms_key_id": "arn:aws:kms:us-east-1:1:key/a"}, {}, ("KMS key",)),
-        ({"transit_encryption_mode": "preferred"}, {}, ("transit_encryption_enabled to be true",)),
+        ({"transit_encryption_mode": "preferred"}, {}, ("(elasticache_transit_encryption_enabled) to be true",)),
         ({"auth_token_enabled": True, "transit_encryption_enabled": True}, {}, ("needs auth_token_secret",)),
     ],
 )
