@@ -365,6 +365,8 @@ def _of_action(reference: Reference, service: str, action: str) -> Iterator[tupl
         sid = f"{TITLES[other_service]}For{title}"
         if not condition and reference.reads(other_service, name):
             sid = f"{TITLES[other_service]}ReadNamed"
+        elif condition == REGION and reference.reads(other_service, name):
+            sid = f"{TITLES[other_service]}Read"
         elif condition == OF_THE_STACK:
             sid = f"{TITLES[other_service]}Change"
         yield sid, condition, other, resources
