@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OF_THE_REPOSITORY = {"test_collection.py", "test_repository.py"}
+OF_THE_REPOSITORY = {"test_collection.py", "test_deployer_policy.py", "test_repository.py"}
 PARTS = {
     "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "ansible.cfg", "collections",
     "inventories", "meta", "playbooks", "plugins", "policies", "roles", "site.yml",
