@@ -51,8 +51,9 @@ def run(sandbox, there, module, monkeypatch, tmp_path):
 
 def questions(aws: Aws) -> dict:
     s3 = aws.client("s3")
+    found = aws.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix="/ahead/")
     answers = {
-        "groups": [group["logGroupName"] for group in aws.pages("logs", "describe_log_groups", "logGroups")],
+        "groups": [group["logGroupName"] for group in found],
         "policy": aws.client("iam").get_role_policy(RoleName="ahead", PolicyName="p")["PolicyDocument"],
         "role": aws.client("iam").get_role(RoleName="ahead")["Role"]["AssumeRolePolicyDocument"],
     }
