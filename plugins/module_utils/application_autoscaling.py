@@ -41,6 +41,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     leave_foreign,
     predicted,
     refuse_foreign,
+    tag_changes,
     unknown,
     update,
 )
@@ -639,11 +640,9 @@ def _apply_target(
 
 
 def _mend_tags(scaling: Any, arn: str, changes: Sequence[Change]) -> None:
-    tags = {change.path.removeprefix("tags."): change.after for change in changes if change.path.startswith("tags.")}
-    gone = [key for key, value in tags.items() if value is None]
+    new, gone = tag_changes(changes)
     if gone:
         scaling.untag_resource(ResourceARN=arn, TagKeys=gone)
-    new = {key: value for key, value in tags.items() if value is not None}
     if new:
         scaling.tag_resource(ResourceARN=arn, Tags=new)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together
 from ansible_collections.nexus_learn.aws.plugins.module_utils.cloudwatch_metrics import (
     exact,
@@ -33,6 +34,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     is_foreign,
     leave_foreign,
     refuse_foreign,
+    tag_changes,
     update,
 )
 
@@ -347,7 +349,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
     def put(operation: Any, alarm: Mapping) -> None:
         mine, there = planned[resource(alarm["name"])], current.get(alarm["name"])
         if any(not change.path.startswith("tags.") for change in mine):
-            tags = {"Tags": tag_list(params["tags"])} if there is None and params["tags"] else {}
+            tags = {"Tags": ansible_dict_to_boto3_tag_list(params["tags"])} if there is None and params["tags"] else {}
             operation(AlarmName=alarm["name"], **request(desired(alarm)), **tags)
         if there is not None:
             mend_tags(client, there["arn"], mine)
@@ -376,19 +378,13 @@ def _in_order(composite: list[Mapping]) -> list[Mapping]:
         ) from None
 
 
-def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
 def mend_tags(client: Any, arn: str, changes: Sequence[Change]) -> None:
     """Carry out the changes of tags among ``changes`` of an alarm or a dashboard."""
-    tags = {change.path.removeprefix("tags."): change.after for change in changes if change.path.startswith("tags.")}
-    gone = [key for key, value in tags.items() if value is None]
+    new, gone = tag_changes(changes)
     if gone:
         client.untag_resource(ResourceARN=arn, TagKeys=gone)
-    new = {key: value for key, value in tags.items() if value is not None}
     if new:
-        client.tag_resource(ResourceARN=arn, Tags=tag_list(new))
+        client.tag_resource(ResourceARN=arn, Tags=ansible_dict_to_boto3_tag_list(new))
 
 
 def wait(aws: Aws, params: Mapping, say: Say) -> None:

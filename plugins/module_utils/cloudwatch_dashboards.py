@@ -11,8 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together
-from ansible_collections.nexus_learn.aws.plugins.module_utils.cloudwatch_alarms import mend_tags, tag_list
+from ansible_collections.nexus_learn.aws.plugins.module_utils.cloudwatch_alarms import mend_tags
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     Change,
     Exact,
@@ -132,7 +133,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
     def put(dashboard: Mapping) -> None:
         there, its = current.get(dashboard["name"]), planned[resource(dashboard["name"])]
         if any(not change.path.startswith("tags.") for change in its):
-            tags = {"Tags": tag_list(params["tags"])} if there is None and params["tags"] else {}
+            tags = {"Tags": ansible_dict_to_boto3_tag_list(params["tags"])} if there is None and params["tags"] else {}
             answer = client.put_dashboard(
                 DashboardName=dashboard["name"], DashboardBody=json.dumps(dashboard["body"]), **tags
             )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together, wait_until
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
@@ -298,7 +299,7 @@ def _create(aws: Aws, params: Mapping, group: Mapping) -> None:
         "VpcId": params["vpc_id"],
     }
     if params["tags"]:
-        tags = [{"Key": key, "Value": value} for key, value in params["tags"].items()]
+        tags = ansible_dict_to_boto3_tag_list(params["tags"])
         arguments["TagSpecifications"] = [{"ResourceType": "security-group", "Tags": tags}]
     aws.client("ec2").create_security_group(**arguments)
 
@@ -350,10 +351,10 @@ def _mend(aws: Aws, params: Mapping, group: Mapping, there: Mapping, ids: Mappin
 def mend_tags(aws: Aws, resource_id: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
     """Bring the tags of any EC2 resource from ``before`` to exactly ``after``."""
     ec2 = aws.client("ec2")
-    new = [{"Key": key, "Value": value} for key, value in after.items() if before.get(key) != value]
+    new = {key: value for key, value in after.items() if before.get(key) != value}
     gone = [{"Key": key} for key in before if key not in after]
     if new:
-        ec2.create_tags(Resources=[resource_id], Tags=new)
+        ec2.create_tags(Resources=[resource_id], Tags=ansible_dict_to_boto3_tag_list(new))
     if gone:
         ec2.delete_tags(Resources=[resource_id], Tags=gone)
 

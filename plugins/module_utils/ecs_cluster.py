@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, wait_until
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_task_definition import camel, snake
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
@@ -194,7 +195,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[
     if changes[0].action == "create":
         arguments = {"clusterName": name, **_settings(wanted, set(wanted))}
         if "tags" in wanted:
-            arguments["tags"] = [{"key": key, "value": value} for key, value in wanted["tags"].items()]
+            arguments["tags"] = ansible_dict_to_boto3_tag_list(wanted["tags"], "key", "value")
         if "capacity_providers" in wanted:
             arguments["capacityProviders"] = wanted["capacity_providers"]
         if "default_capacity_provider_strategy" in wanted:
@@ -239,9 +240,7 @@ def write_tags(aws: Aws, arn: str, tags: Mapping[str, str], changes: Sequence[Ch
     if gone:
         aws.client("ecs").untag_resource(resourceArn=arn, tagKeys=gone)
     if tags:
-        aws.client("ecs").tag_resource(
-            resourceArn=arn, tags=[{"key": key, "value": value} for key, value in tags.items()]
-        )
+        aws.client("ecs").tag_resource(resourceArn=arn, tags=ansible_dict_to_boto3_tag_list(tags, "key", "value"))
 
 
 def _status(cluster: Mapping) -> str:

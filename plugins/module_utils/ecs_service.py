@@ -16,6 +16,7 @@ try:
 except ImportError:
     ClientError = ()
 
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout, ecs_task_definition
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import (
     Aws,
@@ -323,7 +324,7 @@ def _volumes_argument(fields: Mapping) -> list[dict]:
         if tags or propagate:
             specification = {"resourceType": "volume", **({"propagateTags": propagate} if propagate else {})}
             if tags:
-                specification["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
+                specification["tags"] = ansible_dict_to_boto3_tag_list(tags, "key", "value")
             argument["tagSpecifications"] = [specification]
         result.append({"name": name, "managedEBSVolume": argument})
     return result
@@ -539,7 +540,7 @@ def _apply_one(
         wanted = desired(params, item)
         arguments |= service_arguments(wanted, set(wanted), {})
         if params["tags"]:
-            arguments["tags"] = [{"key": key, "value": value} for key, value in params["tags"].items()]
+            arguments["tags"] = ansible_dict_to_boto3_tag_list(params["tags"], "key", "value")
         answer = _patiently(lambda: ecs.create_service(serviceName=name, **arguments), say)
         return ecs_rollout.started(answer["service"])
     fields = {change.path.split(".")[0] for change in changes}

@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Exact
 
 # Mappings whose keys belong to the user and are not names of the API.
@@ -131,7 +132,7 @@ def request(definition: Mapping[str, Any], tags: Mapping[str, str] | None) -> di
     if storage is not None:
         arguments["ephemeralStorage"] = {"sizeInGiB": storage}
     if tags:
-        arguments["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
+        arguments["tags"] = ansible_dict_to_boto3_tag_list(tags, "key", "value")
     return arguments
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together, wait_until
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     IN_PLACE,
@@ -20,6 +21,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     is_pattern,
     leave,
     leave_foreign,
+    tag_changes,
     update,
     user_tags,
 )
@@ -299,7 +301,7 @@ def apply_subnets(aws: Aws, params: Mapping, changes: Sequence[Change]) -> None:
             CacheSubnetGroupName=lower_name(option),
             CacheSubnetGroupDescription=wanted.get("description", lower_name(option)),
             SubnetIds=wanted["subnet_ids"],
-            Tags=tag_list(wanted.get("tags", {})),
+            Tags=ansible_dict_to_boto3_tag_list(wanted.get("tags", {})),
         )
         return
     paths = {change.path for change in changes}
@@ -322,7 +324,7 @@ def apply_parameters(aws: Aws, params: Mapping, changes: Sequence[Change]) -> No
             CacheParameterGroupName=name,
             CacheParameterGroupFamily=wanted["family"],
             Description=wanted.get("description", name),
-            Tags=tag_list(wanted.get("tags", {})),
+            Tags=ansible_dict_to_boto3_tag_list(wanted.get("tags", {})),
         )
         new, gone = wanted.get("parameters", {}), []
     else:
@@ -347,18 +349,12 @@ def _parts(items: Sequence, size: int = 20) -> list[Sequence]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
 def mend_tags(aws: Aws, arn: str, changes: Sequence[Change]) -> None:
-    tags = {change.path.removeprefix("tags."): change.after for change in changes if change.path.startswith("tags.")}
-    gone = [key for key, value in tags.items() if value is None]
+    new, gone = tag_changes(changes)
     if gone:
         aws.client("elasticache").remove_tags_from_resource(ResourceName=arn, TagKeys=gone)
-    new = {key: value for key, value in tags.items() if value is not None}
     if new:
-        aws.client("elasticache").add_tags_to_resource(ResourceName=arn, Tags=tag_list(new))
+        aws.client("elasticache").add_tags_to_resource(ResourceName=arn, Tags=ansible_dict_to_boto3_tag_list(new))
 
 
 def delete_unused(aws: Aws, call: Callable[[], Any], what: str, say: Say) -> None:

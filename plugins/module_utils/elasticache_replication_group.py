@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_secret as secret
 from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_users as users
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together, wait_until
@@ -51,7 +52,6 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.elasticache_groups
     plan_subnets,
     subnet_fields,
     subnet_resource,
-    tag_list,
     tags_of,
     with_tags,
 )
@@ -1050,7 +1050,7 @@ def _create_group(aws: Aws, params: Mapping, wanted: Mapping, origin: Mapping, t
     if token_wanted:
         arguments["AuthToken"] = _token_for_creation(aws, params["auth_token_secret"]["name"])
     aws.client("elasticache").create_replication_group(
-        ReplicationGroupId=lower_name(params), Tags=tag_list(wanted.get("tags", {})), **arguments
+        ReplicationGroupId=lower_name(params), Tags=ansible_dict_to_boto3_tag_list(wanted.get("tags", {})), **arguments
     )
     _wait_for(aws, params, lambda group: "not visible yet" if group is None else None, say)
     group = _describe_group(aws, params)

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Change, user_tags
 
@@ -117,7 +118,7 @@ def apply(aws: Aws, name: str, wanted: Mapping, changes: Sequence[Change]) -> No
         if field in wanted
     }
     if changes[0].action == "create":
-        manager.create_secret(Name=name, **settings, Tags=_tag_list(wanted.get("tags", {})))
+        manager.create_secret(Name=name, **settings, Tags=ansible_dict_to_boto3_tag_list(wanted.get("tags", {})))
         return
     if "deletion_date" in paths:
         manager.restore_secret(SecretId=name)
@@ -131,11 +132,7 @@ def apply(aws: Aws, name: str, wanted: Mapping, changes: Sequence[Change]) -> No
         ]
         if gone:
             manager.untag_resource(SecretId=name, TagKeys=gone)
-        manager.tag_resource(SecretId=name, Tags=_tag_list(wanted["tags"]))
-
-
-def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
+        manager.tag_resource(SecretId=name, Tags=ansible_dict_to_boto3_tag_list(wanted["tags"]))
 
 
 def write(aws: Aws, name: str, value: Mapping) -> None:

@@ -13,9 +13,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_secret as secret
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together, wait_until
-from ansible_collections.nexus_learn.aws.plugins.module_utils.elasticache_groups import mend_tags, tag_list, tags_at
+from ansible_collections.nexus_learn.aws.plugins.module_utils.elasticache_groups import mend_tags, tags_at
 from ansible_collections.nexus_learn.aws.plugins.module_utils.elasticache_secret import HIDDEN, NEW
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
@@ -398,7 +399,10 @@ def apply(aws: Aws, params: Mapping, current: Mapping, planned: Mapping[str, Seq
     name, fields = option["name"].lower(), _group_fields(params, engine, there["group"])
     if changes[0].action == "create":
         cache.create_user_group(
-            UserGroupId=name, Engine=engine, UserIds=fields["user_ids"], Tags=tag_list(fields.get("tags", {}))
+            UserGroupId=name,
+            Engine=engine,
+            UserIds=fields["user_ids"],
+            Tags=ansible_dict_to_boto3_tag_list(fields.get("tags", {})),
         )
     else:
         arguments: dict[str, Any] = {}
@@ -452,7 +456,7 @@ def _apply_user(aws: Aws, user: Mapping, fields: Mapping, changes: Sequence[Chan
             Engine=fields["engine"],
             AccessString=fields["access_string"],
             AuthenticationMode=mode,
-            Tags=tag_list(fields.get("tags", {})),
+            Tags=ansible_dict_to_boto3_tag_list(fields.get("tags", {})),
         )
         return
     paths = {change.path for change in changes}

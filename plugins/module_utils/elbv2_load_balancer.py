@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together, wait_until
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
@@ -552,13 +553,9 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
     )
 
 
-def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
 def _tag_argument(wanted: Mapping) -> dict[str, Any]:
     """Tags of a create call: nothing of ours is ever there without them. AWS takes no empty list."""
-    return {"Tags": _tag_list(wanted["tags"])} if wanted.get("tags") else {}
+    return {"Tags": ansible_dict_to_boto3_tag_list(wanted["tags"])} if wanted.get("tags") else {}
 
 
 def _mend_tags(aws: Aws, arn: str, there: Mapping, wanted: Mapping) -> None:
@@ -568,7 +565,7 @@ def _mend_tags(aws: Aws, arn: str, there: Mapping, wanted: Mapping) -> None:
     new = {key: value for key, value in wanted["tags"].items() if there["tags"].get(key) != value}
     gone = [key for key in there["tags"] if key not in wanted["tags"]]
     if new:
-        elbv2.add_tags(ResourceArns=[arn], Tags=_tag_list(new))
+        elbv2.add_tags(ResourceArns=[arn], Tags=ansible_dict_to_boto3_tag_list(new))
     if gone:
         elbv2.remove_tags(ResourceArns=[arn], TagKeys=gone)
 

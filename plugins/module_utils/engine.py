@@ -197,6 +197,14 @@ def is_adopted(resource: str, params: Mapping[str, Any]) -> bool:
     return any(fnmatchcase(resource, pattern) for pattern in params.get("adopt") or ())
 
 
+def tag_changes(changes: Iterable[Change]) -> tuple[dict[str, str], list[str]]:
+    """Of the changes of one resource: the tags to set, and the keys of those to take away."""
+    tags = {change.path.removeprefix("tags."): change.after for change in changes if change.path.startswith("tags.")}
+    return {key: value for key, value in tags.items() if value is not None}, [
+        key for key, value in tags.items() if value is None
+    ]
+
+
 def is_foreign(current_tags: Mapping[str, str], wanted_tags: Mapping[str, str] | None) -> bool:
     """Whether another stack, or nobody, owns a resource: what ``refuse_foreign`` refuses and state absent leaves."""
     wanted = wanted_tags or {}

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.policy import compare_policies
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together, wait_until
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     Change,
@@ -223,17 +224,13 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
     together(*(lambda role=role: one(role) for role in params["roles"] if resource(role["name"]) in planned))
 
 
-def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
 def _create(aws: Aws, name: str, wanted: Mapping) -> None:
     arguments: dict[str, Any] = {
         "RoleName": name,
         "Path": wanted.get("path", DEFAULTS["path"]),
         "AssumeRolePolicyDocument": json.dumps(wanted["assume_role_policy"]),
         # A role is never there without its tags: nobody would know afterwards whose it is.
-        "Tags": _tag_list(wanted.get("tags", {})),
+        "Tags": ansible_dict_to_boto3_tag_list(wanted.get("tags", {})),
     }
     for field, argument in (
         ("description", "Description"),
@@ -298,7 +295,7 @@ def _update(aws: Aws, name: str, there: Mapping, wanted: Mapping) -> None:
             iam.untag_role(RoleName=name, TagKeys=gone)
         new = {key: value for key, value in wanted["tags"].items() if there["tags"].get(key) != value}
         if new:
-            iam.tag_role(RoleName=name, Tags=_tag_list(new))
+            iam.tag_role(RoleName=name, Tags=ansible_dict_to_boto3_tag_list(new))
 
 
 def _delete(aws: Aws, name: str, there: Mapping) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.policy import compare_policies
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
@@ -404,7 +405,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[
         status = _logging_argument(wanted["logging"], there.get("LoggingEnabled", {}))
         s3.put_bucket_logging(**bucket, BucketLoggingStatus=status)
     if "tags" in paths:
-        s3.put_bucket_tagging(**bucket, Tagging={"TagSet": _tag_set(wanted["tags"])})
+        s3.put_bucket_tagging(**bucket, Tagging={"TagSet": ansible_dict_to_boto3_tag_list(wanted["tags"])})
 
 
 def _logging_argument(wanted: Mapping | None, there: Mapping) -> dict[str, Any]:
@@ -432,10 +433,6 @@ def _asked(s3: Any, operation: str, bucket: Mapping) -> Mapping:
         raise
 
 
-def _tag_set(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
 def _create(aws: Aws, params: Mapping, wanted: Mapping) -> None:
     """Make it with its tags, so that there is no moment in which it is nobody's."""
     s3, name = aws.client("s3"), aws.fill(params["name"])
@@ -443,7 +440,7 @@ def _create(aws: Aws, params: Mapping, wanted: Mapping) -> None:
     if aws.region != "us-east-1":  # which must not be named
         configuration["LocationConstraint"] = aws.region
     if wanted.get("tags"):
-        configuration["Tags"] = _tag_set(wanted["tags"])
+        configuration["Tags"] = ansible_dict_to_boto3_tag_list(wanted["tags"])
     try:
         s3.create_bucket(Bucket=name, **({"CreateBucketConfiguration": configuration} if configuration else {}))
     except s3.exceptions.BucketAlreadyOwnedByYou:

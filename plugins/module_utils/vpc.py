@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.policy import compare_policies
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 from ansible_collections.nexus_learn.aws.plugins.module_utils import ec2_security_groups
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together, wait_until
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ec2_security_groups import mend_tags
@@ -933,7 +934,7 @@ class _Work:
                 what["PrivateDnsEnabled"] = goal["private_dns_enabled"]
             if "policy" in goal:
                 what["PolicyDocument"] = json.dumps(goal["policy"])
-        tags = [{"Key": tag, "Value": value} for tag, value in goal["tags"].items()]
+        tags = ansible_dict_to_boto3_tag_list(goal["tags"])
         specification = [{"ResourceType": _RESOURCE_TYPES[kind], "Tags": tags}]
         answer: Any = _settled(lambda: call(**what, TagSpecifications=specification))
         for step in path:
