@@ -26,26 +26,26 @@ options:
             is this stack's, which it is with V(Project), V(Environment) and V(Region) of O(tags).
         type: str
         required: true
-      alarm_description:
+      alarm_description: &alarm_description
         description: What a person who is woken up by it reads.
         type: str
-      actions_enabled:
+      actions_enabled: &actions_enabled
         description: Whether the actions are carried out.
         type: bool
         default: true
-      alarm_actions:
+      alarm_actions: &alarm_actions
         description: ARNs of what happens when it enters the state ALARM.
         type: list
         elements: str
-      ok_actions:
+      ok_actions: &ok_actions
         description: ARNs of what happens when it enters the state OK.
         type: list
         elements: str
-      insufficient_data_actions:
+      insufficient_data_actions: &insufficient_data_actions
         description: ARNs of what happens when it enters the state INSUFFICIENT_DATA.
         type: list
         elements: str
-      action_configuration:
+      action_configuration: &action_configuration
         description: What notifications hold.
         type: dict
         suboptions:
@@ -238,45 +238,12 @@ options:
       alarm_rule:
         description: When it rings, for example V(ALARM(\"a\"\) AND NOT ALARM(\"b\"\)). Required with O(state=present).
         type: str
-      alarm_description:
-        description: What a person who is woken up by it reads.
-        type: str
-      actions_enabled:
-        description: Whether the actions are carried out.
-        type: bool
-        default: true
-      alarm_actions:
-        description: ARNs of what happens when it enters the state ALARM.
-        type: list
-        elements: str
-      ok_actions:
-        description: ARNs of what happens when it enters the state OK.
-        type: list
-        elements: str
-      insufficient_data_actions:
-        description: ARNs of what happens when it enters the state INSUFFICIENT_DATA.
-        type: list
-        elements: str
-      action_configuration:
-        description: What notifications hold.
-        type: dict
-        suboptions:
-          alarm_tags_propagation:
-            description: Whether they hold the alarm's tags, and which.
-            type: dict
-            suboptions:
-              enabled:
-                description: Whether they do.
-                type: bool
-                required: true
-              included_tag_keys:
-                description: These tags only.
-                type: list
-                elements: str
-              excluded_tag_keys:
-                description: All tags but these.
-                type: list
-                elements: str
+      alarm_description: *alarm_description
+      actions_enabled: *actions_enabled
+      alarm_actions: *alarm_actions
+      ok_actions: *ok_actions
+      insufficient_data_actions: *insufficient_data_actions
+      action_configuration: *action_configuration
       actions_suppressor:
         description: Name or ARN of an alarm that keeps the actions from being carried out while it rings.
         type: str

@@ -53,7 +53,7 @@ options:
             description: Groups, by a name of this list or by id.
             type: list
             elements: str
-          prefix_list_ids:
+          prefix_list_ids: &prefix_list_ids
             description:
               - Prefix lists by id (C(pl-...)), AWS's own ones too, for example that of CloudFront or of the gateway
                 endpoint of S3.
@@ -87,13 +87,7 @@ options:
             description: Groups, by a name of this list or by id.
             type: list
             elements: str
-          prefix_list_ids:
-            description:
-              - Prefix lists by id (C(pl-...)), AWS's own ones too, for example that of CloudFront or of the gateway
-                endpoint of S3.
-              - See U(https://docs.aws.amazon.com/vpc/latest/userguide/working-with-aws-managed-prefix-lists.html).
-            type: list
-            elements: str
+          prefix_list_ids: *prefix_list_ids
           description:
             description: Description of the rule.
             type: str

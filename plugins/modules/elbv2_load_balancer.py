@@ -74,7 +74,7 @@ options:
       - Enforced whole. The policy of the bucket must let the load balancer put objects there.
       - See U(https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerAttribute.html).
     type: dict
-    suboptions:
+    suboptions: &logs
       bucket:
         description: The bucket, of the same region, that takes them. An empty one turns them off.
         type: str
@@ -89,30 +89,14 @@ options:
       - Enforced whole. The policy of the bucket must let the load balancer put objects there.
       - See U(https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerAttribute.html).
     type: dict
-    suboptions:
-      bucket:
-        description: The bucket, of the same region, that takes them. An empty one turns them off.
-        type: str
-        required: true
-      prefix:
-        description: Beginning of their keys.
-        type: str
-        default: ""
+    suboptions: *logs
   health_check_logs:
     description:
       - The results of health checks, as objects in a bucket.
       - Enforced whole. The policy of the bucket must let the load balancer put objects there.
       - See U(https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerAttribute.html).
     type: dict
-    suboptions:
-      bucket:
-        description: The bucket, of the same region, that takes them. An empty one turns them off.
-        type: str
-        required: true
-      prefix:
-        description: Beginning of their keys.
-        type: str
-        default: ""
+    suboptions: *logs
   target_group:
     description: The target group that listeners forward to.
     type: dict

@@ -132,7 +132,7 @@ options:
             description: Age in days at which they move; 30 at least for V(STANDARD_IA) and V(ONEZONE_IA).
             type: int
             required: true
-          storage_class:
+          storage_class: &storage_class
             description: Where they move.
             type: str
             choices: [GLACIER, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, DEEP_ARCHIVE, GLACIER_IR]
@@ -148,11 +148,7 @@ options:
             description: Days since they are not the current one; 30 at least for V(STANDARD_IA) and V(ONEZONE_IA).
             type: int
             required: true
-          storage_class:
-            description: Where they move.
-            type: str
-            choices: [GLACIER, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, DEEP_ARCHIVE, GLACIER_IR]
-            required: true
+          storage_class: *storage_class
           newer_noncurrent_versions:
             description: How many of those versions, 1 to 100, stay where they are, the newest ones.
             type: int
