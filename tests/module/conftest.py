@@ -64,6 +64,31 @@ def module(sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, 
     return call
 
 
+class Stopped(BaseException):
+    """Like KeyboardInterrupt: nothing in a module may catch it."""
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch, module) -> Callable[[str, str, dict[str, Any]], None]:
+    """``stop_at(name, operation, args)``: run a module until AWS has answered this call."""
+
+    def run(name: str, operation: str, args: dict[str, Any]) -> None:
+        original = BaseClient._make_api_call
+
+        def call(self, made, given):
+            answer = original(self, made, given)
+            if made == operation:
+                raise Stopped
+            return answer
+
+        with monkeypatch.context() as patch:
+            patch.setattr(BaseClient, "_make_api_call", call)
+            with pytest.raises(Stopped):
+                module(name, args)
+
+    return run
+
+
 def cost(result: dict[str, Any], side: str) -> dict[str, Any] | None:
     return result["billed"] and prices.estimate(result["billed"][side], "us-east-1")
 

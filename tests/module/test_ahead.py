@@ -31,22 +31,28 @@ def run(sandbox, there, module, monkeypatch, tmp_path):
     def once(file=tmp_path / "questions.json", between=lambda: None):
         aws = Aws({"region": "us-east-1"})
         ahead = Ahead(aws, file)
-        sent = []
-        prepare = aws.prepare
-
-        def watch(client):
-            prepare(client)
-            client.meta.events.register("before-send", lambda request, event_name, **_: sent.append(event_name))
-
-        aws.prepare = watch
-        ahead.start()
-        ahead._pool.shutdown(wait=True)
+        sent = asked_ahead(aws, ahead)
         between()
         answers = questions(aws)
         ahead.keep()
         return answers, sorted(name.rpartition(".")[2] for name in sent)
 
     return once
+
+
+def asked_ahead(aws: Aws, ahead: Ahead) -> list[str]:
+    """The requests that are sent, of now and of later, once all that is asked ahead has an answer."""
+    sent: list[str] = []
+    prepare = aws.prepare
+
+    def watch(client):
+        prepare(client)
+        client.meta.events.register("before-send", lambda request, event_name, **_: sent.append(event_name))
+
+    aws.prepare = watch
+    ahead.start()
+    ahead._pool.shutdown(wait=True)
+    return sent
 
 
 def questions(aws: Aws) -> dict:
@@ -100,16 +106,7 @@ def test_where_nobody_answers_it_is_not_tried_twice_over(run, tmp_path, monkeypa
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     aws = Aws({"region": "us-east-1", "aws_config": {"retries": {"total_max_attempts": 1}}})
     ahead = Ahead(aws, tmp_path / "questions.json")
-    sent = []
-    prepare = aws.prepare
-
-    def watch(client):
-        prepare(client)
-        client.meta.events.register("before-send", lambda request, event_name, **_: sent.append(event_name))
-
-    aws.prepare = watch
-    ahead.start()
-    ahead._pool.shutdown(wait=True)
+    sent = asked_ahead(aws, ahead)
     count = len(sent)
     with pytest.raises(botocore.exceptions.EndpointConnectionError):
         aws.client("iam").get_role(RoleName="ahead")

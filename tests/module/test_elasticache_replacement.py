@@ -3,7 +3,6 @@
 import time
 
 import pytest
-from botocore.client import BaseClient
 from elasticache_examples import MODULE, Network, delivery, listed
 
 
@@ -15,31 +14,6 @@ def network(sandbox):
 @pytest.fixture
 def name(network):
     return network.name()
-
-
-class Stopped(BaseException):
-    """Like KeyboardInterrupt: nothing in the module may catch it."""
-
-
-@pytest.fixture
-def stop_at(monkeypatch, module):
-    """stop_at(operation, arguments): run until AWS has answered this call."""
-
-    def run(operation, arguments):
-        original = BaseClient._make_api_call
-
-        def call(self, made, given):
-            answer = original(self, made, given)
-            if made == operation:
-                raise Stopped
-            return answer
-
-        with monkeypatch.context() as patch:
-            patch.setattr(BaseClient, "_make_api_call", call)
-            with pytest.raises(Stopped):
-                module(MODULE, arguments)
-
-    return run
 
 
 def test_replaced_only_when_the_variable_names_it(module, quartet, calls, network, name):
@@ -71,7 +45,7 @@ def test_a_replacement_that_was_interrupted_is_completed(module, quartet, stop_a
     module(MODULE, network.arguments(name, at_rest_encryption_enabled=False))
     network.connect(name).set("kept", "yes")
     wanted = network.arguments(name)
-    stop_at(operation, {**wanted, "replace": name})
+    stop_at(MODULE, operation, {**wanted, "replace": name})
     if operation == "DeleteReplicationGroup":
         (created,) = [c for c in module(MODULE, wanted, check=True)["changes"] if c["action"] == "create"]
         assert created["after"]["snapshot_name"] == f"{name}-replacement"
@@ -86,7 +60,7 @@ def test_a_replacement_that_was_interrupted_is_completed(module, quartet, stop_a
 
 def test_what_is_left_of_an_interrupted_replacement_is_not_thrown_away(module, stop_at, network, name):
     module(MODULE, network.arguments(name, at_rest_encryption_enabled=False))
-    stop_at("DeleteReplicationGroup", {**network.arguments(name), "replace": name})
+    stop_at(MODULE, "DeleteReplicationGroup", {**network.arguments(name), "replace": name})
     warnings = module(MODULE, network.arguments(name, state="absent", skip_final_snapshot=True))["warnings"]
     assert warnings == [
         f"snapshot {name}-replacement is left alone: a replacement was interrupted, and it holds the data; "
@@ -147,7 +121,7 @@ def test_the_parameter_group_of_the_family_before_goes_with_the_engine(module, q
     network.cache.create_cache_parameter_group(
         CacheParameterGroupName=f"{name}-valkey7", CacheParameterGroupFamily="valkey7", Description="x"
     )
-    stop_at("ModifyReplicationGroup", arguments("9.0", "valkey9"))
+    stop_at(MODULE, "ModifyReplicationGroup", arguments("9.0", "valkey9"))
     assert families() == ["redis7", "valkey7", "valkey9"]
     assert listed(quartet(MODULE, arguments("9.0", "valkey9"))) == [
         (f"cache parameter group {name}-redis7", "delete", "")

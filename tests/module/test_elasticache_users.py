@@ -2,7 +2,6 @@
 
 import pytest
 import redis
-from botocore.client import BaseClient
 from elasticache_examples import MODULE, Network, listed
 
 FULL = "on ~* &* +@all"
@@ -126,24 +125,10 @@ def test_a_lost_password_is_made_anew(module, quartet, network, name):
 
 
 @pytest.mark.parametrize("operation", ["CreateUser", "PutSecretValue", "CreateUserGroup", "ModifyReplicationGroup"])
-def test_a_run_that_was_interrupted_is_completed(module, quartet, monkeypatch, network, name, operation):
-    class Stopped(BaseException):
-        pass
-
+def test_a_run_that_was_interrupted_is_completed(module, quartet, stop_at, network, name, operation):
     module(MODULE, network.arguments(name))
     wanted = network.arguments(name, user_group=user_group(name))
-    original = BaseClient._make_api_call
-
-    def call(self, made, given):
-        answer = original(self, made, given)
-        if made == operation:
-            raise Stopped
-        return answer
-
-    with monkeypatch.context() as patch:
-        patch.setattr(BaseClient, "_make_api_call", call)
-        with pytest.raises(Stopped):
-            module(MODULE, wanted)
+    stop_at(MODULE, operation, wanted)
     quartet(MODULE, wanted)
     assert network.connect(name).ping()
 

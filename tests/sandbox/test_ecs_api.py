@@ -247,7 +247,9 @@ def test_service_shows_connect_and_volumes_in_its_deployment_and_is_held_to_its_
     assert {key: service["deployments"][0][key] for key in created} == created
     assert not set(created) & set(service), "the service itself does not show them"
 
-    update = lambda **more: stack.update(service["serviceName"], **more)["deployments"][0]  # noqa: E731
+    def update(**more):
+        return stack.update(service["serviceName"], **more)["deployments"][0]
+
     assert update(serviceConnectConfiguration=connect)["id"] == service["deployments"][0]["id"]
     assert "serviceConnectConfiguration" not in update(serviceConnectConfiguration={"enabled": False})
     with refused("InvalidParameterException", "name other"):

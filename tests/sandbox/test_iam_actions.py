@@ -155,7 +155,10 @@ def test_resources_of_a_call(service, operation, params, expected):
 
 def test_a_secret_is_looked_up_by_its_name():
     whole = "arn:aws:secretsmanager:us-east-1:1:secret:a/b-AbCdEf"
-    lookup = lambda call, kind, name: whole if (kind, name) == ("secret", "a/b") else None  # noqa: E731
+
+    def lookup(call, kind, name):
+        return whole if (kind, name) == ("secret", "a/b") else None
+
     assert found("secretsmanager", "GetSecretValue", {"SecretId": "a/b"}, lookup) == [whole.removeprefix("arn:aws:")]
     assert found("secretsmanager", "GetSecretValue", {"SecretId": "c"}, lookup) == [
         "secretsmanager:us-east-1:1:secret:c"
