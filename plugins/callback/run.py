@@ -130,9 +130,8 @@ class CallbackModule(CallbackBase):
 
     def renew(self) -> None:
         for one in self.held():
-            with suppress(
-                lock.Failed, lock.Refused
-            ):  # the next task that wants to change something finds it out and says so
+            # the next task that wants to change something finds it out and says so
+            with suppress(lock.Failed, lock.Refused):
                 one.pulse()
 
     def end(self, outcome: str) -> None:

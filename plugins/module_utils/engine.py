@@ -200,9 +200,8 @@ def is_adopted(resource: str, params: Mapping[str, Any]) -> bool:
 def tag_changes(changes: Iterable[Change]) -> tuple[dict[str, str], list[str]]:
     """Of the changes of one resource: the tags to set, and the keys of those to take away."""
     tags = {change.path.removeprefix("tags."): change.after for change in changes if change.path.startswith("tags.")}
-    return {key: value for key, value in tags.items() if value is not None}, [
-        key for key, value in tags.items() if value is None
-    ]
+    new = {key: value for key, value in tags.items() if value is not None}
+    return new, [key for key in tags if key not in new]
 
 
 def is_foreign(current_tags: Mapping[str, str], wanted_tags: Mapping[str, str] | None) -> bool:

@@ -27,8 +27,7 @@ def following(
     those that follow, under the name that the task registers. Returns a templar that knows all of them.
     """
     play = task.play
-    # `vars` has all variables once more; the lookup `template` copies what there is, and would copy it twice
-    known = {name: value for name, value in task_vars.items() if name != "vars"}
+    known = dict(task_vars)
     tasks = [one for block in play.compile() for one in _tasks(block)]
     place = next(number for number, one in enumerate(tasks) if one._uuid == task._uuid)
     for one in tasks[place + 1 :]:
