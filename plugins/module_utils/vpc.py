@@ -51,7 +51,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
 TIERS = ("public", "private", "database")
 # https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html
 GATEWAY_SERVICES = ("s3", "dynamodb")
-INTERNET, INTERNET_V6 = "0.0.0.0/0", "::/0"
+INTERNET = "0.0.0.0/0"
 # (kind, name) identifies a thing of the network; the kind is how people call it
 Key = tuple[str, str]
 VPC, GATEWAY, SUBNET, ROUTES, ADDRESS, NAT, ENDPOINT, FLOW_LOG = (
