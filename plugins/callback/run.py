@@ -116,6 +116,9 @@ class CallbackModule(CallbackBase):
         # of a task that failed half-way, nobody knows but AWS how much of its plan was carried out
         for change in result.result.get("planned") or []:
             self.unfinished.append({"task": result.task.get_name(), **change})
+        undone = result.result.get("undone") or []
+        self.unfinished += [change for change in self.changes if change["resource"] in undone]
+        self.changes = [change for change in self.changes if change["resource"] not in undone]
         shown = result.result.get("msg")
         if "outputs" in result.task.tags and isinstance(shown, dict):
             self.outputs = shown

@@ -47,7 +47,8 @@ def enter(
     except engine.Refused as error:
         return {"failed": True, "msg": str(error), "refused": True, **_planned(error)}
     except engine.Failed as error:
-        return {"failed": True, "msg": str(error), **_planned(error)}
+        undone = {} if error.undone is None else {"undone": error.undone}
+        return {"failed": True, "msg": str(error), **_planned(error), **undone}
     except (BotoCoreError, ClientError) as error:
         message = aws_module.explain(error)
         return {"failed": True, "msg": message, "error_code": aws_module.error_code(error), **_planned(error)}

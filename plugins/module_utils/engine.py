@@ -13,9 +13,10 @@ An *aggregate* is a Python module of this package (``cloudwatch_log_groups``, ``
 ``plan(aws, params, current) -> list[Change]``
     What is to be done, field by field. Pure: of ``aws`` it uses only ``account_id``, ``region`` and ``partition``.
     Raises ``Refused`` for what must not be done.
-``apply(aws, params, current, changes, say)``
+``apply(aws, params, current, changes, say) -> dict | None``
     Carry out exactly these changes. Safe to run again after a crash at any point, and run again from ``describe`` on
-    when the answer to a write is lost (``AnswerLost``): whether it was carried out, only AWS can tell.
+    when the answer to a write is lost (``AnswerLost``): whether it was carried out, only AWS can tell. May return a
+    part of ``output`` that only the answers to its writes tell exactly.
 ``wait(aws, params, say)``
     Return when everything of the list is as it should be; raise ``Failed`` with the reason when it will not be.
 ``settled(params, current) -> bool`` (only where ``wait`` asks AWS)
@@ -58,7 +59,12 @@ class Refused(Exception):
 
 
 class Failed(Exception):
-    """AWS accepted the change, and it did not come true (a rollout that rolled back, a wait that ran out)."""
+    """AWS accepted the change, and it did not come true (a rollout that rolled back, a wait that ran out).
+
+    ``undone`` names the resources, as in ``Change``, whose changes an earlier task has reported and that did not last.
+    """
+
+    undone: list[str] | None = None
 
 
 class AnswerLost(Exception):
@@ -299,10 +305,11 @@ def _carry_out(
     settled = not changes and (not hasattr(aggregate, "settled") or aggregate.settled(params, current))
     resources = aggregate.resources(aws, params, current) if params.get("state") != "absent" else []
     billed = _billed(aggregate, aws, params, current, changes)
+    told: dict[str, Any] = {}
     if not check_mode:
         try:
             if changes:
-                _apply(aggregate, aws, params, current, changes, say)
+                told = _apply(aggregate, aws, params, current, changes, say)
             if not settled:
                 aggregate.wait(aws, params, say)
             if changes:
@@ -318,7 +325,7 @@ def _carry_out(
         "warnings": [f"{change.resource} is left alone: {change.note}" for change in planned if change.action == LEAVE],
         "resources": resources,
         "billed": billed,
-        **aggregate.output(aws, params, current),
+        **predicted(aggregate.output(aws, params, current), told),
     }
 
 
@@ -344,13 +351,14 @@ def _described(aggregate: Any, aws: Any, params: Mapping[str, Any], say: Say) ->
     return current
 
 
-def _apply(aggregate: Any, aws: Any, params: Mapping[str, Any], current: Any, changes: list[Change], say: Say) -> None:
+def _apply(
+    aggregate: Any, aws: Any, params: Mapping[str, Any], current: Any, changes: list[Change], say: Say
+) -> dict[str, Any]:
     """Carry out the plan; each time that the answer to a write is lost, look what is there and what is left to do."""
     lost = 0
     while changes:
         try:
-            aggregate.apply(aws, params, current, changes, say)
-            return
+            return aggregate.apply(aws, params, current, changes, say) or {}
         except AnswerLost as error:
             failure = error
         say(f"{failure}; looking what is there")
@@ -361,6 +369,7 @@ def _apply(aggregate: Any, aws: Any, params: Mapping[str, Any], current: Any, ch
         if lost == _LOST_ANSWERS:
             raise failure
         changes = left
+    return {}
 
 
 def diff(changes: Iterable[Change]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ unchanged          the other resources that these tasks manage
 warnings           sentences; among them what is left alone because somebody else owns it
 failures           ``task``, ``role``, ``host``, ``msg``, ``refused`` (nothing of it was touched), ``error_code``,
                    ``went_on`` (it was rescued or ignored), ``planned`` (changes of which nobody knows how many were
-                   made; null when it failed before it had a plan)
+                   made, or, of a roll-out that failed, those of its services; null when it failed before it had a plan)
 not_reached        changes, as above, that were foreseen before the run, of tasks that a failure kept from running
 skipped, unknown   ``task``, ``role``, ``host`` of those skipped, and of those whose result is hidden (``no_log``)
 cost               see ``cost``; null when nothing that costs was looked at
@@ -38,7 +38,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import DISR
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 # What is kept of a module's result; the rest (outputs) is nobody's business here.
-KEPT = ("changes", "planned", "resources", "billed", "warnings", "msg", "refused", "error_code", "censored")
+KEPT = ("changes", "planned", "undone", "resources", "billed", "warnings", "msg", "refused", "error_code", "censored")
 ACTIONS = ("create", "update", "replace", "delete")
 
 
@@ -66,11 +66,13 @@ def summary(
     """
     stopped = set(stopped)
     done = [item for item in entries if item["outcome"] == OK]
-    changes = [{**change, **_where(item)} for item in done for change in item["result"].get("changes", [])]
+    failed = [item for item in entries if item["outcome"] == FAILED]
+    undone = {(item["host"], label) for item in failed for label in item["result"].get("undone", [])}
+    asked = [{**change, **_where(item)} for item in done for change in item["result"].get("changes", [])]
+    changes = [change for change in asked if (change["host"], change["resource"]) not in undone]
     managed = {(item["host"], label): None for item in done for label in item["result"].get("resources", [])}
     actions = _actions(changes)
-    unchanged = [label for host, label in managed if (host, label) not in actions]
-    failed = [item for item in entries if item["outcome"] == FAILED]
+    unchanged = [label for host, label in managed if (host, label) not in {*actions, *undone}]
     last = {item["host"]: item for item in failed}
     reached = [_where(item) for item in entries]
     missed = [item for item in foreseen if item["host"] in stopped and _where(item) not in reached]
@@ -95,15 +97,32 @@ def summary(
                 "refused": bool(item["result"].get("refused")),
                 "error_code": item["result"].get("error_code") or None,
                 "went_on": item["host"] not in stopped or item is not last[item["host"]],
-                "planned": item["result"].get("planned"),
+                "planned": _planned(item, asked),
             }
             for item in failed
         ],
         "not_reached": [{**change, **_where(item)} for item in missed for change in item["result"]["changes"]],
         "skipped": [_where(item) for item in entries if item["outcome"] == SKIPPED],
         "unknown": [_where(item) for item in done if "censored" in item["result"]],
-        "cost": cost([item["result"]["billed"] for item in done if item["result"].get("billed")], assumed),
+        "cost": cost([_billed(item, undone) for item in done if item["result"].get("billed")], assumed),
     }
+
+
+def _planned(failure: Mapping[str, Any], asked: Iterable[Mapping]) -> list[Mapping] | None:
+    undone = failure["result"].get("undone")
+    if undone is None:
+        return failure["result"].get("planned")
+    return [change for change in asked if change["host"] == failure["host"] and change["resource"] in undone]
+
+
+def _billed(item: Mapping[str, Any], undone: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """A version that did not come up costs nothing: the one before it goes on."""
+    billed = item["result"]["billed"]
+
+    def side(name: str, failed: bool) -> list[Mapping]:
+        return [one for one in billed[name] if ((item["host"], one["resource"]) in undone) == failed]
+
+    return {**billed, "after": side("after", False) + side("before", True)}
 
 
 def has_news(report: Mapping[str, Any]) -> bool:

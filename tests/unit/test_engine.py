@@ -177,3 +177,19 @@ def test_a_failure_carries_what_was_to_be_done():
     with pytest.raises(engine.Failed) as caught:
         engine.run(Thing(1, fails=engine.Failed("no")), aws, params, check_mode=False, say=print)
     assert [(change["path"], change["before"], change["after"]) for change in caught.value.planned] == [("n", 1, 2)]
+
+
+def test_what_only_the_answers_to_writes_tell_is_in_the_output():
+    class Telling(Thing):
+        def apply(self, aws, params, current, changes, say):
+            super().apply(aws, params, current, changes, say)
+            return {"ids": {"a": "exact"}}
+
+        def output(self, aws, params, current):
+            return {"ids": {"a": "as it looks now", "b": "old"}}
+
+    for check_mode, told in ((True, "as it looks now"), (False, "exact")):
+        params = {"state": "present", "n": 2}
+        aws = SimpleNamespace(region="us-east-1")
+        result = engine.run(Telling(1), aws, params, check_mode=check_mode, say=print)
+        assert result["ids"] == {"a": told, "b": "old"}

@@ -142,6 +142,24 @@ def test_a_failure_says_what_is_known_and_what_is_not():
     assert report["counts"]["update"] == 0, "what was under way is not counted as done"
 
 
+def test_a_version_that_did_not_come_up_is_neither_changed_nor_paid():
+    size = {"cpu": 1024, "memory": 2048}
+    after = [tasks(2, cpu=2048, memory=4096)]
+    label = after[0]["resource"]
+    begun = ok(
+        change(label, path="cpu", before="1024", after="2048"),
+        change("service b", path="cpu", before="256", after="512"),
+        resources=[label, "service b", "service c"],
+        billed={"region": "us-east-1", "before": [tasks(2, **size)], "after": after},
+        check_mode=False,
+    )
+    report = summary(begun, failed("It rolled back.", planned=[], undone=[label]), stopped=["localhost"])
+    assert [item["resource"] for item in report["changes"]] == ["service b"]
+    assert report["unchanged"] == ["service c"]
+    assert [item["resource"] for item in report["failures"][0]["planned"]] == [label]
+    assert report["cost"]["after"] == report["cost"]["before"]
+
+
 def test_what_was_foreseen_and_not_reached():
     later = {"task": "Scale", "role": "autoscaling"}
     foreseen = [
