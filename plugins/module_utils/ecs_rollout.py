@@ -10,8 +10,10 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC
 from typing import Any
 
 try:
@@ -20,7 +22,7 @@ except ImportError:
     BotoCoreError = ClientError = ()
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together, wait_until
-from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Failed, Say
+from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Change, Failed, Say
 
 BATCH = 10  # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html
 PAUSE = 2.0  # seconds between two looks at most; ECS itself moves at about this pace
@@ -33,12 +35,12 @@ WAITING, DONE, FAILED, OVERTAKEN = "waiting", "done", "failed", "overtaken"
 
 @dataclass(frozen=True)
 class Rollout:
-    """One deployment to follow. ``seen`` holds the ids of service events that were there before it."""
+    """One deployment to follow. ``since`` is the time of the last service event before it, or empty."""
 
     service: str
     deployment: str
     task_definition: str
-    seen: frozenset[str]
+    since: str
 
 
 def read_services(aws: Aws, cluster: str, names: Sequence[str], tags: bool = False) -> dict[str, dict]:
@@ -56,11 +58,26 @@ def started(service: Mapping, seen: Iterable[Mapping] = ()) -> Rollout:
     """The deployment that a CreateService or UpdateService answer shows, or that a described service is in."""
     deployment = primary(service)
     return Rollout(
-        service["serviceName"],
-        deployment["id"],
-        deployment["taskDefinition"],
-        frozenset(event["id"] for event in seen),
+        service["serviceName"], deployment["id"], deployment["taskDefinition"], max(map(_when, seen), default="")
     )
+
+
+def _when(event: Mapping) -> str:
+    return event["createdAt"].astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def unfinished(services: Iterable[Mapping]) -> list[Rollout]:
+    """The deployments that described services are in the middle of."""
+    return [
+        started(service, service.get("events", []))
+        for service in services
+        if judge(service, primary(service).get("id", ""))[0] != DONE
+    ]
+
+
+def as_output(rollouts: Iterable[Rollout]) -> dict[str, dict[str, str]]:
+    """By service, for another task to follow."""
+    return {rollout.service: {k: v for k, v in asdict(rollout).items() if k != "service"} for rollout in rollouts}
 
 
 def primary(service: Mapping) -> dict[str, Any]:
@@ -117,7 +134,7 @@ def follow(aws: Aws, cluster: str, rollouts: Sequence[Rollout], *, timeout: floa
     deadline = time.monotonic() + timeout
     followed = {rollout.service: rollout for rollout in rollouts}
     pending = dict(followed)
-    seen = {rollout.service: set(rollout.seen) for rollout in rollouts}
+    told: set[str] = set()
     verdicts: dict[str, tuple[str, str]] = {}
     evidence: dict[str, list[str]] = {}
     latest: dict[str, dict | None] = {}
@@ -126,7 +143,7 @@ def follow(aws: Aws, cluster: str, rollouts: Sequence[Rollout], *, timeout: floa
         found = read_services(aws, cluster, list(pending))
         for name, rollout in list(pending.items()):
             service = latest[name] = found.get(name)
-            _tell(service, seen[name], say)
+            _tell(service, rollout.since, told, say)
             if name not in evidence:
                 verdicts[name] = judge(service, rollout.deployment)
                 if verdicts[name][0] in (FAILED, OVERTAKEN):
@@ -162,10 +179,10 @@ def follow(aws: Aws, cluster: str, rollouts: Sequence[Rollout], *, timeout: floa
     }
 
 
-def _tell(service: Mapping | None, seen: set[str], say: Say) -> None:
+def _tell(service: Mapping | None, since: str, told: set[str], say: Say) -> None:
     for event in reversed((service or {}).get("events", [])):
-        if event["id"] not in seen:
-            seen.add(event["id"])
+        if event["id"] not in told and _when(event) > since:
+            told.add(event["id"])
             say(event["message"])
 
 
@@ -256,3 +273,73 @@ def _log_lines(aws: Aws, task: Mapping) -> list[str]:
             lines.append(f"{LAST_LINES} of {options['awslogs-group']} {stream}:")
             lines += [f"  {event['message'].rstrip()}" for event in events]
     return lines
+
+
+# the aggregate of the module ecs_rollout, which follows what tasks before it have started
+
+
+def describe(aws: Aws, params: Mapping) -> None:
+    """What is to be followed is given."""
+
+
+def plan(aws: Aws, params: Mapping, current: None) -> list[Change]:
+    return []
+
+
+def apply(aws: Aws, params: Mapping, current: None, changes: Sequence[Change], say: Say) -> None:
+    """Nothing is changed."""
+
+
+def settled(params: Mapping, current: None) -> bool:
+    return not params["deployments"]
+
+
+def wait(aws: Aws, params: Mapping, say: Say) -> None:
+    rollouts = [Rollout(name, **deployment) for name, deployment in params["deployments"].items()]
+    failed = follow(aws, params["cluster"], rollouts, timeout=params["wait_timeout"], say=say)
+    try:
+        report(failed, len(rollouts), params["retry"])
+    except Failed as error:
+        error.undone = [f"service {name}" for name in sorted(failed)]
+        raise
+    for line in running(aws, params["cluster"], list(params["deployments"])):
+        say(line)
+
+
+def report(failed: Mapping[str, str], of: int, retry: str | None = None) -> None:
+    """Raise for the services that failed, each with its account."""
+    if failed:
+        accounts = "\n".join(failed[name] for name in sorted(failed))
+        raise Failed(
+            f"{len(failed)} of {of} services did not come up as asked.\n{accounts}\n"
+            "Mend the cause and run the same command again: it sees what is still to be done."
+            + (f"\n  {retry}" if retry else "")
+        )
+
+
+def running(aws: Aws, cluster: str, names: Sequence[str]) -> list[str]:
+    """What runs where, a line for each service: revision, image, tasks by zone."""
+    ecs = aws.client("ecs")
+    services = read_services(aws, cluster, names)
+
+    def line(name: str) -> str:
+        service = services[name]
+        definition = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
+        arns = aws.pages("ecs", "list_tasks", "taskArns", cluster=cluster, serviceName=name)
+        tasks = ecs.describe_tasks(cluster=cluster, tasks=arns[:100])["tasks"] if arns else []
+        zones = Counter(task.get("availabilityZone", "?") for task in tasks if task["lastStatus"] == "RUNNING")
+        images = ", ".join(dict.fromkeys(item["image"] for item in definition["containerDefinitions"]))
+        where = ", ".join(f"{count} in {zone}" for zone, count in sorted(zones.items()))
+        counts = f"{service['runningCount']} of {service['desiredCount']} tasks running"
+        return f"{name}: {short(service['taskDefinition'])} ({images}), {counts}{': ' + where if where else ''}"
+
+    return together(*(lambda name=name: line(name) for name in names if name in services))
+
+
+def resources(aws: Aws, params: Mapping, current: None) -> list[str]:
+    """They are those of the tasks before."""
+    return []
+
+
+def output(aws: Aws, params: Mapping, current: None) -> dict[str, Any]:
+    return {"followed": sorted(params["deployments"])}

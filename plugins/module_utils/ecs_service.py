@@ -131,8 +131,9 @@ def expand(aws: Aws, params: Mapping) -> dict[str, Any]:
 def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
     """The cluster's services of the list, and what their task definitions say.
 
-    ``{"cluster": bool, "services": {name: fields}, "draining": [names], "latest": {family: revision}}``; ``latest`` is
-    read only for a service whose present revision is not the wanted one.
+    ``{"cluster": bool, "services": {name: fields}, "draining": [names], "latest": {family: revision}, "ringing":
+    [alarms]}``; ``latest`` is read only for a service whose present revision is not the wanted one, ``ringing`` are
+    those of the deployment alarms that are in the state ALARM.
     """
     names = [service["name"] for service in params["services"]]
     try:
@@ -148,13 +149,33 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
         "services": {name: _fields(service) for name, service in active.items()},
         "draining": [name for name in found if name not in active],
         "latest": {},
+        "ringing": [],
     }
     if params["state"] == "absent":
         return current
     for item in params["services"]:
         _name_namespace(aws, item, current["services"].get(item["name"], {}))
-    together(*(lambda item=item: _describe_task_definition(aws, params, item, current) for item in params["services"]))
+    together(
+        lambda: current["ringing"].extend(_ringing(aws, params)),
+        *(lambda item=item: _describe_task_definition(aws, params, item, current) for item in params["services"]),
+    )
     return current
+
+
+def _ringing(aws: Aws, params: Mapping) -> list[str]:
+    names = sorted({name for item in params["services"] for name in _watched(item)})
+    found: list[str] = []
+    for start in range(0, len(names), 100):  # DescribeAlarms takes 100 names
+        answer = aws.client("cloudwatch").describe_alarms(
+            AlarmNames=names[start : start + 100], AlarmTypes=["MetricAlarm", "CompositeAlarm"], StateValue="ALARM"
+        )
+        found += [alarm["AlarmName"] for kind in ("MetricAlarms", "CompositeAlarms") for alarm in answer.get(kind, [])]
+    return found
+
+
+def _watched(item: Mapping) -> list[str]:
+    alarms = item["deployment_alarms"] or {}
+    return alarms["alarm_names"] or [] if alarms.get("enable") else []
 
 
 def _name_namespace(aws: Aws, item: Mapping, there: Mapping) -> None:
@@ -398,6 +419,7 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         _refuse_incomplete(label, item, there)
         _refuse_foreign_family(item, current["latest"].get(item["task_definition"]["family"]), params)
         if there is None:
+            _refuse_ringing(label, item, current["ringing"])
             changes.append(create(label, {k: v for k, v in desired(params, item).items() if k != "rollout"}))
             continue
         _refuse_impossible(label, item, there)
@@ -407,8 +429,21 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
             # a revision's tags, unlike the rest of it, can be changed
             tags = there["revision"]["tags"], Exact(params["tags"])
             found += update(label, *({"task_definition": {"tags": value}} for value in tags))
+        if any(change.path.split(".")[0] in STARTS_TASKS | FORCES for change in found):
+            _refuse_ringing(label, item, current["ringing"])
         changes += found
     return changes
+
+
+def _refuse_ringing(label: str, item: Mapping, ringing: Sequence[str]) -> None:
+    """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html"""
+    names = sorted(set(_watched(item)) & set(ringing))
+    if names:
+        raise Refused(
+            f"{label} was not touched: its deployment alarm {', '.join(names)} is in the state ALARM, and in a "
+            "deployment that begins so ECS watches no alarm at all. Find out why it rings; a version that mends it is "
+            "deployed without the alarm, by taking it out of deployment_alarms."
+        )
 
 
 def _impacts(fields: Mapping) -> dict[str, tuple[str, str]]:
@@ -471,12 +506,12 @@ def _new_revision(changes: Sequence[Change]) -> bool:
 # apply
 
 
-def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change], say: Say) -> None:
+def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change], say: Say) -> dict[str, Any] | None:
     planned = by_resource(changes)
     items = [item for item in params["services"] if resource(item["name"]) in planned]
     if params["state"] == "absent":
         _remove(aws, params, [item["name"] for item in items], say)
-        return
+        return None
     if not current["cluster"]:
         raise Failed(
             f"The cluster {params['cluster']} does not exist, so nothing was deployed. "
@@ -493,18 +528,11 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
             return None
 
     rollouts = [rollout for rollout in together(*(lambda item=item: one(item) for item in items)) if rollout]
-    if params["wait"]:
+    # after a refusal nobody else would follow the others
+    if params["wait"] or failed:
         failed.update(ecs_rollout.follow(aws, params["cluster"], rollouts, timeout=params["wait_timeout"], say=say))
-    _report(failed, len(items))
-
-
-def _report(failed: Mapping[str, str], of: int) -> None:
-    if failed:
-        accounts = "\n".join(failed[name] for name in sorted(failed))
-        raise Failed(
-            f"{len(failed)} of {of} services did not come up as asked.\n{accounts}\n"
-            "Mend the cause and run the same command again: it sees what is still to be done."
-        )
+    ecs_rollout.report(failed, len(items))
+    return {"deployments": {} if params["wait"] else ecs_rollout.as_output(rollouts)}
 
 
 def _refusal(item: Mapping, error: ClientError) -> str:
@@ -654,10 +682,12 @@ def _wait_drained(aws: Aws, cluster: str, names: Sequence[str], timeout: float, 
 def settled(params: Mapping, current: Mapping) -> bool:
     if params["state"] == "absent":
         return not current["draining"]
-    raw = [service["raw"] for service in current["services"].values()]
-    return not params["wait"] or all(
-        ecs_rollout.judge(service, ecs_rollout.primary(service).get("id", ""))[0] == ecs_rollout.DONE for service in raw
-    )
+    # also without wait: then it is for another task to wait
+    return not _unfinished(current)
+
+
+def _unfinished(current: Mapping) -> list[ecs_rollout.Rollout]:
+    return ecs_rollout.unfinished(service["raw"] for service in current["services"].values())
 
 
 def wait(aws: Aws, params: Mapping, say: Say) -> None:
@@ -679,13 +709,9 @@ def wait(aws: Aws, params: Mapping, say: Say) -> None:
             if error_code(error) != "ClusterNotFoundException":
                 raise
         return
-    found = ecs_rollout.read_services(aws, params["cluster"], names)
-    rollouts = [
-        ecs_rollout.started(service, service.get("events", []))
-        for service in found.values()
-        if ecs_rollout.judge(service, ecs_rollout.primary(service).get("id", ""))[0] != ecs_rollout.DONE
-    ]
-    _report(ecs_rollout.follow(aws, params["cluster"], rollouts, timeout=params["wait_timeout"], say=say), len(names))
+    rollouts = ecs_rollout.unfinished(ecs_rollout.read_services(aws, params["cluster"], names).values())
+    failed = ecs_rollout.follow(aws, params["cluster"], rollouts, timeout=params["wait_timeout"], say=say)
+    ecs_rollout.report(failed, len(names))
 
 
 # output
@@ -693,8 +719,12 @@ def wait(aws: Aws, params: Mapping, say: Say) -> None:
 
 def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
     if params["state"] == "absent":
-        return {"services": {}}
-    return {"services": {item["name"]: _output(aws, params, item, current) for item in params["services"]}}
+        return {"services": {}, "deployments": {}}
+    return {
+        "services": {item["name"]: _output(aws, params, item, current) for item in params["services"]},
+        # an earlier run may have been stopped while it followed them
+        "deployments": {} if params["wait"] else ecs_rollout.as_output(_unfinished(current)),
+    }
 
 
 def _output(aws: Aws, params: Mapping, item: Mapping, current: Mapping) -> dict[str, Any]:

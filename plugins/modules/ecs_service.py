@@ -789,7 +789,8 @@ options:
     type: dict
   wait:
     description:
-      - Follow the deployments to their end. Without it nobody is told when one fails.
+      - Follow the deployments to their end. Without it nobody is told when one fails, unless
+        M(nexus_learn.aws.ecs_rollout) follows RV(deployments) later, those of several tasks together.
       - O(state=absent) waits for the tasks to end in any case, unless O(force) is set.
     type: bool
     default: true
@@ -872,6 +873,17 @@ services:
       family: nexus-learn-celery-worker
       revision: 3
       task_definition_arn: arn:aws:ecs:us-east-1:123456789012:task-definition/nexus-learn-celery-worker:3
+deployments:
+  description:
+    - The deployments that this task began, or found unfinished, by service, for M(nexus_learn.aws.ecs_rollout).
+    - Empty when the task follows them itself (O(wait)), and in check mode but for unfinished ones.
+  returned: success
+  type: dict
+  sample:
+    nexus-learn-celery-worker-service:
+      deployment: ecs-svc/0123456789012345678
+      task_definition: arn:aws:ecs:us-east-1:123456789012:task-definition/nexus-learn-celery-worker:3
+      since: "2026-11-25T10:12:00.000000+00:00"
 """
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_service

@@ -1,5 +1,7 @@
 """Deployments that do not come true: the message tells why, the old version serves on, the next run tries again."""
 
+import time
+
 import pytest
 from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout
 from ecs_examples import LOOP, Stack
@@ -25,8 +27,10 @@ def crash_on_start(args):
     container(args)["command"] = ["sh", "-c", CRASH]
 
 
-def crash_after_a_second(args):
-    container(args)["command"] = ["sh", "-c", f"sleep 1; {CRASH}"]
+def crash_after_five_seconds(args):
+    # Before it is healthy; without a health check a task that runs is a healthy one to ECS, and the deployment is over.
+    container(args)["command"] = ["sh", "-c", f"sleep 5; {CRASH}"]
+    container(args)["health_check"] = {"command": ["CMD-SHELL", "exit 1"], "interval": 60, "timeout": 2, "retries": 1}
 
 
 def never_healthy(args):
@@ -44,7 +48,7 @@ def secret_missing(args):
 
 CASES = {
     crash_on_start: ["exit code 3", "cannot find the broker", "EssentialContainerExited"],
-    crash_after_a_second: ["exit code 3", "cannot find the broker"],
+    crash_after_five_seconds: ["exit code 3", "cannot find the broker"],
     never_healthy: ["failed container health checks", "health UNHEALTHY", "cannot find the broker"],
     image_missing: ["CannotPullContainerError", "nexus-learn-worker:missing"],
     secret_missing: ["nobody-AbCdEf", "ResourceInitializationError"],
@@ -57,7 +61,7 @@ def deployed():
 
 
 # The circuit breaker wants three failures; where each takes seconds they come from three tasks at once.
-COUNT = {never_healthy: 3}
+COUNT = {never_healthy: 3, crash_after_five_seconds: 3}
 
 
 def name_of(breaking):
@@ -161,6 +165,89 @@ def test_somebody_elses_deployment_is_not_taken_for_ours(module, stack, monkeypa
         message = module("ecs_service", args, expect_failure=True)["msg"]
     assert "was overtaken" in message
     assert f"{stack.cluster}-overtaken:1 took its place" in message
+
+
+def ring(sandbox, name, state):
+    cloudwatch = sandbox.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=name,
+        Namespace="nobody",
+        MetricName="nothing",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="ignore",
+    )
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason="test")
+
+
+def test_a_healthy_version_under_which_an_alarm_rings_is_rolled_back(module, stack, sandbox, monkeypatch, tmp_path):
+    ring(sandbox, "failure-share", "OK")
+    rung = tmp_path / "rung"
+    # the deployment is not over before the old task has ended, and that waits for the alarm
+    script = f"trap 'while ! test -e {rung}; do sleep 0.1; done; exit 0' TERM; while :; do sleep 0.1; done"
+    alarms = {"alarm_names": ["failure-share"], "enable": True, "rollback": True}
+    args = stack.args(stack.service("ringing", script, container={"stop_timeout": 60}, deployment_alarms=alarms))
+    module("ecs_service", args)
+    container(args)["environment"]["A"] = "2"
+    original = ecs_rollout.follow
+
+    def follow(*given, **named):
+        while not ecs_rollout.primary(stack.describe("ringing"))["runningCount"]:
+            time.sleep(0.1)
+        ring(sandbox, "failure-share", "ALARM")
+        rung.touch()
+        return original(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ecs_rollout, "follow", follow)
+        message = module("ecs_service", args, expect_failure=True)["msg"]
+    assert "alarm detected" in message
+    assert f"serving now: {stack.cluster}-ringing:1 (1 of 1 tasks)" in message
+
+
+def test_no_version_is_begun_while_its_alarm_rings(module, stack, sandbox, calls):
+    """ECS would watch no alarm in that deployment."""
+    ring(sandbox, "too-slow", "ALARM")
+    quiet = stack.service("quiet")
+    args = stack.args(quiet)
+    module("ecs_service", args)
+    alarms = {"alarm_names": ["too-slow"], "enable": True, "rollback": True}
+    args["services"][0]["deployment_alarms"] = alarms
+    module("ecs_service", args)  # the alarm itself is no new version
+    container(args)["environment"]["A"] = "2"
+    first = stack.args(stack.service("first-under-alarm", deployment_alarms=alarms))
+    for asked in (args, first):
+        for check in (True, False):
+            calls.clear()
+            result = module("ecs_service", asked, check=check, expect_failure=True)
+            assert result["refused"]
+            assert "too-slow is in the state ALARM" in result["msg"]
+            assert "deployment_alarms" in result["msg"]
+            assert calls.writes == []
+    ring(sandbox, "too-slow", "OK")
+    assert module("ecs_service", args)["changed"]
+
+
+def test_a_roll_back_that_fails_too_says_that_nothing_serves(module, stack, tmp_path):
+    there = tmp_path / "there"
+    there.touch()
+    # the old version cannot start again either, and its task ends while the new one fails
+    args = stack.args(
+        stack.service("twice", f"while test -e {there}; do sleep 0.1; done; echo old version gone; exit 5")
+    )
+    module("ecs_service", args)
+    container(args)["command"] = ["sh", "-c", f"rm -f {there}; {CRASH}"]
+    message = module("ecs_service", args, expect_failure=True)["msg"]
+    assert "exit code 3" in message
+    assert "cannot find the broker" in message
+    assert "serving now: nothing, no task is running" in message
+    there.touch()
+    container(args)["command"] = ["sh", "-c", LOOP]
+    assert module("ecs_service", args)["changed"]
+    assert stack.describe("twice")["runningCount"] == 1
 
 
 REFUSALS = {
