@@ -31,8 +31,8 @@ install: ## Make .venv and install what is locked
 sandbox: install ## Start the sandbox
 	@$(PYTHON_IN_VENV) -m sandbox up
 
-deploy: sandbox ## Deploy ENV to the sandbox
-	@$(IN_SANDBOX) ansible-playbook site.yml -i inventories/$(ENV)
+deploy: sandbox ## Deploy ENV to the sandbox, or with TAG=1.4.0 that version of the application
+	@$(IN_SANDBOX) ansible-playbook $(if $(TAG),playbooks/deploy.yml -e image_tag=$(TAG),site.yml) -i inventories/$(ENV)
 
 check: sandbox ## Show what deploy would change
 	@$(IN_SANDBOX) ansible-playbook site.yml -i inventories/$(ENV) --check --diff

@@ -38,6 +38,11 @@ def following(
         own = templar.copy_with_new_env(available_variables=variables)
         if not all(own.evaluate_conditional(condition) for condition in one.when):
             continue
+        if one.resolved_action == "ansible.builtin.assert":
+            # one that will fail has its say when the play comes to it
+            if all(own.evaluate_conditional(condition) for condition in _listed(one.args["that"])):
+                continue
+            raise Unforeseeable(one.get_name())
         if not (one.resolved_action or "").startswith(_COLLECTION) or one.loop or one.delegate_to or one.until:
             raise Unforeseeable(one.get_name())
         result = yield one, own
@@ -45,6 +50,10 @@ def following(
         for name in [one.register] if isinstance(one.register, str) else one.register or []:
             known[name] = result
     return templar.copy_with_new_env(available_variables=known)
+
+
+def _listed(value: Any) -> list:
+    return value if isinstance(value, list) else [value]
 
 
 def _tasks(block: Block) -> Iterator[Task]:

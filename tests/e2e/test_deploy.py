@@ -1,0 +1,136 @@
+"""playbooks/deploy.yml on a deployed dev stack: a good version, a bad one, one whose run is killed. In this order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import pytest
+import steps
+from conftest import ROOT
+
+DEPLOY = ("playbooks/deploy.yml", "-i", "inventories/dev")
+API, WORKER, BEAT = (f"nexus-learn-{name}-service" for name in ("backend", "celery-worker", "celery-beat"))
+TOGETHER, LAST = "Follow the roll-out of the API and the workers", "Follow the roll-out of beat"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def deployed(console):
+    return console.playbook("site.yml", "-i", "inventories/dev")
+
+
+@pytest.fixture(scope="module")
+def ecs(console):
+    return console.sandbox.client("ecs")
+
+
+def images(ecs) -> dict[str, str]:
+    """The image that each service's running tasks have, by service."""
+    found = {}
+    for service in (API, WORKER, BEAT):
+        arns = ecs.list_tasks(cluster="nexus-learn-cluster", serviceName=service)["taskArns"]
+        tasks = ecs.describe_tasks(cluster="nexus-learn-cluster", tasks=arns)["tasks"]
+        found[service] = {container["image"] for task in tasks for container in task["containers"]}
+    return {service: image.pop() for service, image in found.items() if len(image) == 1}
+
+
+def beats(ecs) -> list[dict]:
+    arns = [
+        arn
+        for status in ("RUNNING", "STOPPED")
+        for arn in ecs.list_tasks(cluster="nexus-learn-cluster", serviceName=BEAT, desiredStatus=status)["taskArns"]
+    ]
+    tasks = ecs.describe_tasks(cluster="nexus-learn-cluster", tasks=arns)["tasks"]
+    return sorted(tasks, key=lambda task: task["createdAt"])
+
+
+def test_a_version_is_foretold_and_rolled_out_beat_last(console, ecs):
+    check = console.playbook(*DEPLOY, "-e", "image_tag=2", "--check", "--diff")
+    assert steps.writes(check.step) == []
+    run = console.playbook(*DEPLOY, "-e", "image_tag=2")
+    assert steps.unforetold(check.step, run.step) == []
+    assert run.plan["counts"] == {"create": 0, "update": 3, "replace": 0, "delete": 0, "unchanged": 9}
+    assert images(ecs) == dict.fromkeys((API, WORKER, BEAT), "nexus-learn-worker:2")
+
+    for service, family in ((API, "backend"), (WORKER, "celery-worker"), (BEAT, "celery-beat")):
+        assert f"(service {service}) (deployment ecs-svc/" in run.output
+        assert f"{service}: nexus-learn-{family}:2 (nexus-learn-worker:2), " in run.output
+    # the events of a task's roll-out stand above its title: it is shown when it ends
+    first, _, rest = run.output.partition(TOGETHER)
+    assert f"(service {API}) has started" in first
+    assert f"(service {WORKER}) has started" in first
+    assert BEAT not in first
+    assert f"(service {BEAT}) has started" in rest.partition(LAST)[0]
+    old, new = beats(ecs)
+    assert old["stoppedAt"] <= new["createdAt"], "never two beats"
+    assert "app_image is nexus-learn-worker:latest: set it to nexus-learn-worker:2, or the next run" in run.text
+
+
+def test_the_same_again_changes_nothing(console):
+    run = console.playbook(*DEPLOY, "-e", "image_tag=2")
+    assert run.changed == 0
+    assert steps.writes(run.step) == []
+
+
+def test_a_digest_takes_the_place_of_a_tag(console):
+    digest = "sha256:" + 64 * "0"
+    run = console.playbook(*DEPLOY, "-e", f"image_tag={digest}", "--check")
+    assert {change["after"] for change in run.plan["changes"]} == {f"nexus-learn-worker@{digest}"}
+
+
+def test_a_worker_that_crashes_fails_the_play_and_says_why(console, ecs):
+    beat = beats(ecs)
+    run = console.playbook(*DEPLOY, "-e", "image_tag=3", "-e", "ecs_celery_worker_app=config.nothing", succeeds=False)
+    [failure] = run.plan["failures"]
+    assert failure["task"] == TOGETHER
+    for part in (
+        "1 of 2 services did not come up as asked",
+        f"service {WORKER}: deployment ecs-svc/",
+        "of nexus-learn-celery-worker:3 failed",
+        "EssentialContainerExited",
+        "container celery-worker: exit code 2",
+        "last log lines of /ecs/nexus-learn/celery-worker",
+        "config.nothing",
+        "serving now: nexus-learn-celery-worker:2 (2 of 2 tasks)",
+        "ansible-playbook playbooks/deploy.yml -i inventories/dev -e image_tag=3",
+    ):
+        assert part in failure["msg"]
+    # what came up is told as done, what was rolled back is not
+    assert {change["resource"] for change in run.plan["changes"]} == {f"service {API}"}
+    assert {change["resource"] for change in failure["planned"]} == {f"service {WORKER}"}
+    assert [item["resource"] for item in run.plan["not_reached"]] == [f"service {BEAT}"]
+    assert images(ecs)[WORKER] == "nexus-learn-worker:2", "the old version serves"
+    assert [task["taskArn"] for task in beats(ecs)] == [task["taskArn"] for task in beat]
+    journal = console.playbook("playbooks/journal.yml", "-i", "inventories/dev", "-e", "last=1")
+    assert "failed" in journal.output
+    assert "exit code 2" in journal.text
+
+
+def test_what_a_killed_run_began_is_taken_up(console, ecs):
+    with subprocess.Popen(
+        ["ansible-playbook", *DEPLOY, "-e", "image_tag=4"],
+        cwd=ROOT,
+        env={**console.env, "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        for line in process.stdout:
+            if f"(service {WORKER}) has started" in line:
+                break
+        os.killpg(process.pid, signal.SIGKILL)
+    run = console.playbook(*DEPLOY, "-e", "image_tag=4")
+    # all that was left is beat
+    assert [change["resource"] for change in run.plan["changes"]] == [f"service {BEAT}"]
+    assert images(ecs) == dict.fromkeys((API, WORKER, BEAT), "nexus-learn-worker:4")
+
+
+def test_site_goes_back_to_what_the_inventory_says(console, ecs):
+    run = console.playbook("site.yml", "-i", "inventories/dev", "-e", "image_tag=4", "--check")
+    assert run.changed == 0
+    run = console.playbook("site.yml", "-i", "inventories/dev", "--check")
+    images = {(change["before"], change["after"]) for change in run.plan["changes"]}
+    assert images == {("nexus-learn-worker:4", "nexus-learn-worker:latest")}
