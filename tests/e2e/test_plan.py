@@ -163,7 +163,7 @@ OTHER = {"ansible.builtin.command": "true"}
         ([{**OTHER, "when": False}], (), True),
         ([{**OTHER, "tags": "never"}], (), True),
         ([{"ansible.builtin.debug": {"msg": "x"}}], (), True),
-        ([{"ansible.builtin.assert": {"that": ["foreseen is defined", "name_prefix == 'nexus-learn'"]}}], (), True),
+        ([{"ansible.builtin.assert": {"that": ["name_prefix == 'nexus-learn'", "aws_region | length > 0"]}}], (), True),
         ([{"ansible.builtin.assert": {"that": "name_prefix == 'other'"}, "ignore_errors": True}], (), False),
         ([OTHER], (), False),
         ([{"block": [{"ansible.builtin.debug": {"msg": "x"}}], "always": [OTHER]}], (), False),
