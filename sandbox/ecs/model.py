@@ -35,6 +35,8 @@ class Cluster:
     status: str = "ACTIVE"
     services: dict[str, "Service"] = field(default_factory=dict)
     tasks: dict[str, "Task"] = field(default_factory=dict)
+    answered: dict[str, list["Task"]] = field(default_factory=dict)
+    """clientToken of RunTask -> the tasks that it started: AmazonECS/latest/APIReference/ECS_Idempotency.html"""
 
     def active_services(self) -> list["Service"]:
         return [service for service in self.services.values() if service.status != "INACTIVE"]

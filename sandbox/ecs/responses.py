@@ -1,7 +1,7 @@
 """The ECS API: one method for each operation, in moto's place.
 
-Not here yet, so that the server answers UnknownOperationException: StopServiceDeployment, UpdateTaskProtection,
-GetTaskProtection, ExecuteCommand, and everything about container instances and task sets.
+Not here yet, so that the server answers UnknownOperationException: UpdateTaskProtection, GetTaskProtection,
+ExecuteCommand, and everything about container instances and task sets.
 """
 
 import base64
@@ -12,7 +12,7 @@ from moto.core.responses import ActionResult, BaseResponse
 
 from . import definitions, errors, services
 from .connect import namespace_arn
-from .model import Cluster, Service, Task, TaskDefinition, merge_tags, utcnow
+from .model import Cluster, Deployment, Service, Task, TaskDefinition, merge_tags, utcnow
 from .tasks import choose_provider, new_task
 
 if TYPE_CHECKING:
@@ -289,14 +289,18 @@ class EcsResponse(BaseResponse):
         return self._page("serviceDeployments", briefs, 20)
 
     def describe_service_deployments(self):
-        known = {
-            service.child_arn("service-deployment", deployment): (service, deployment)
-            for service in self._region_services() for deployment in service.history
-        }  # fmt: skip
+        known = self._deployments()
         arns = self.params["serviceDeploymentArns"]
         found = [self._service_deployment(*known[arn]) for arn in arns if arn in known]
         failures = [{"arn": arn, "reason": "MISSING"} for arn in arns if arn not in known]
         return _answer(serviceDeployments=found, failures=failures)
+
+    def stop_service_deployment(self):
+        arn = self.params["serviceDeploymentArn"]
+        if arn not in self._deployments():
+            raise errors.error("ServiceDeploymentNotFoundException", "Service deployment not found.")
+        services.stop_deployment(*self._deployments()[arn], self.params.get("stopType") or "ROLLBACK")
+        return _answer(serviceDeploymentArn=arn)
 
     def describe_service_revisions(self):
         known = {
@@ -325,6 +329,9 @@ class EcsResponse(BaseResponse):
 
     def run_task(self):
         cluster, count = self._cluster(), self.params.get("count", 1)
+        token = self.params.get("clientToken")
+        if token in cluster.answered:
+            return _answer(tasks=[task.describe(["TAGS"]) for task in cluster.answered[token]], failures=[])
         if not 1 <= count <= 10:
             raise errors.invalid("count must be between 1 and 10.")
         definition = self.store.usable_revision(self.region, self.params.get("taskDefinition"))
@@ -362,6 +369,8 @@ class EcsResponse(BaseResponse):
             )  # fmt: skip
             cluster.tasks[task.id] = self.store.live[task.id] = task
             tasks.append(task)
+        if token:
+            cluster.answered[token] = tasks
         return _answer(tasks=[task.describe(["TAGS"]) for task in tasks], failures=[])
 
     def stop_task(self):
@@ -439,6 +448,12 @@ class EcsResponse(BaseResponse):
             service for cluster in self.store.clusters[self.region].values() for service in cluster.services.values()
         ]
 
+    def _deployments(self) -> dict[str, tuple[Service, Deployment]]:
+        return {
+            service.child_arn("service-deployment", deployment): (service, deployment)
+            for service in self._region_services() for deployment in service.history
+        }  # fmt: skip
+
     def _definition(self, problem: str) -> TaskDefinition:
         found = self.store.revision(self.region, self.params["taskDefinition"])
         if not found:
@@ -485,7 +500,8 @@ class EcsResponse(BaseResponse):
         settings = service.settings["deploymentConfiguration"]
         enabled = settings["deploymentCircuitBreaker"]["enable"]
         tripped = deployment.rollout == "FAILED"
-        breaker = "DISABLED" if not enabled else "TRIGGERED" if tripped else "MONITORING"
+        by_breaker = tripped and "circuit breaker" in deployment.reason
+        breaker = "DISABLED" if not enabled else "TRIGGERED" if by_breaker else "MONITORING"
         if enabled and deployment.service_status == "SUCCESSFUL":
             breaker = "MONITORING_COMPLETE"
 
@@ -519,7 +535,11 @@ class EcsResponse(BaseResponse):
             view["statusReason"] = deployment.reason
         if rollback:
             view["rollback"] = {
-                "reason": "Service deployment rolled back because the circuit breaker threshold was exceeded.",
+                "reason": (
+                    "Service deployment rolled back because the circuit breaker threshold was exceeded."
+                    if by_breaker
+                    else deployment.reason
+                ),
                 "startedAt": rollback.created_at,
                 "serviceRevisionArn": service.child_arn("service-revision", rollback),
             }

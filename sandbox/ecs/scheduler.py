@@ -15,7 +15,7 @@ from moto.cloudwatch.models import cloudwatch_backends
 
 from .model import Deployment, Service, Task, utcnow
 from .runner import Runner
-from .services import deploy
+from .services import roll_back
 from .store import Store
 from .targets import Targets
 from .tasks import choose_provider, new_task
@@ -185,17 +185,8 @@ class Scheduler(threading.Thread):
         service.event(f"(deployment {failed.id}) deployment failed: {why}.")
         record = failed.rolled_back or failed
         record.service_status, record.finished_at = ("ROLLBACK_FAILED" if failed.rolled_back else "STOPPED"), utcnow()
-        back_to = service.last_completed
-        if not rollback or not back_to or failed.rolled_back:
-            return
-        new = deploy(service, back_to.definition, back_to.spec, undoes=failed)
-        new.reason = f"{who}: rolling back to deploymentId {new.id}."
-        failed.service_status, failed.finished_at = "ROLLBACK_IN_PROGRESS", None
-        service.last_completed = None  # until the roll-back is complete there is nothing to roll back to
-        for task in service.tasks():  # what still runs of the good revision serves on
-            if task.deployment is back_to:
-                task.deployment = new
-        service.event(f"rolling back to deployment {new.id}.")
+        if rollback:
+            roll_back(service, failed, who)
 
     def _start_and_stop(self, service: Service, tasks: list[Task], now: float) -> None:
         desired, primary = service.desired_count, service.primary

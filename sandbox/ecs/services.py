@@ -159,6 +159,44 @@ def deploy(service: Service, definition: TaskDefinition, spec: dict, undoes: Dep
     return new
 
 
+def roll_back(service: Service, failed: Deployment, reason: str) -> bool:
+    """Make the deployment that undoes a failed one; False where there is nothing to go back to.
+
+    `reason` is whose doing it is. A roll-back itself is not rolled back.
+    """
+    back_to = service.last_completed
+    if not back_to or failed.rolled_back:
+        return False
+    new = deploy(service, back_to.definition, back_to.spec, undoes=failed)
+    new.reason = f"{reason}: rolling back to deploymentId {new.id}."
+    failed.service_status, failed.finished_at = "ROLLBACK_IN_PROGRESS", None
+    service.last_completed = None  # until the roll-back is complete there is nothing to roll back to
+    for task in service.tasks():  # what still runs of the good revision serves on
+        if task.deployment is back_to:
+            task.deployment = new
+    service.event(f"rolling back to deployment {new.id}.")
+    return True
+
+
+def stop_deployment(service: Service, stopped: Deployment, kind: str) -> None:
+    """StopServiceDeployment: which states it is possible in, and that those of a roll-back go on, is documented.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stop-service-deployment.html
+    What AWS answers when there is nothing to go back to, and how DescribeServices shows the stopped one, is not.
+    """
+    if kind != "ROLLBACK":
+        raise errors.invalid(f"Invalid stopType {kind}: the valid value is ROLLBACK.")
+    if stopped.service_status == "ROLLBACK_IN_PROGRESS":
+        return
+    if stopped.service_status != "IN_PROGRESS":
+        raise errors.error("ConflictException", f"The service deployment is {stopped.service_status}.")
+    if not service.last_completed:
+        raise errors.invalid("There is no earlier service revision to roll back to.")
+    stopped.rollout, stopped.updated_at = "FAILED", utcnow()
+    stopped.reason = "Service deployment was stopped."
+    roll_back(service, stopped, "ECS service deployment stopped")
+
+
 def _spec(before: dict, request: dict, cluster: Cluster) -> dict:
     """A revision's settings after a request, in one form for each meaning: what compares equal changes nothing."""
     given = {key: request[key] for key in DEPLOYING if request.get(key) is not None}

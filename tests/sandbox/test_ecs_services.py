@@ -4,6 +4,7 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from ecs_stack import eventually, stack_fixture  # noqa: F401 - used as `stack`
 
 BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
@@ -120,6 +121,40 @@ def test_breaker_rolls_back_to_the_last_completed_revision_and_the_old_tasks_ser
     detail = detail["serviceDeployments"][0]
     assert detail["deploymentCircuitBreaker"]["status"] == "TRIGGERED"
     assert detail["deploymentCircuitBreaker"]["failureCount"] >= 3
+
+
+def test_a_deployment_that_is_stopped_is_rolled_back_without_a_breaker(stack):
+    family = stack.name("stopped")
+    good = stack.register(family=family)
+    name = stack.create(good)
+    stack.completed(name)
+    slow = stack.container(healthCheck={"command": ["CMD", "false"], "startPeriod": 300, "interval": 300})
+    stuck = stack.update(name, taskDefinition=stack.register(slow, family=family))["deployments"][0]["id"]
+
+    def history():
+        return stack.ecs.list_service_deployments(cluster=stack.cluster, service=name)["serviceDeployments"]
+
+    assert [one["status"] for one in history()] == ["IN_PROGRESS", "SUCCESSFUL"]
+    arn = history()[0]["serviceDeploymentArn"]
+    for _ in range(2):  # of one that is being rolled back, the roll-back goes on
+        assert stack.ecs.stop_service_deployment(serviceDeploymentArn=arn)["serviceDeploymentArn"] == arn
+    service = stack.completed(name)
+    assert service["taskDefinition"] == good
+    assert service["deployments"][0]["id"] != stuck
+    detail = stack.ecs.describe_service_deployments(serviceDeploymentArns=[arn])["serviceDeployments"][0]
+    assert detail["status"] == "ROLLBACK_SUCCESSFUL"
+    assert detail["deploymentCircuitBreaker"]["status"] == "DISABLED"
+    with pytest.raises(stack.ecs.exceptions.ConflictException):
+        stack.ecs.stop_service_deployment(serviceDeploymentArn=arn)
+    with pytest.raises(stack.ecs.exceptions.ServiceDeploymentNotFoundException):
+        stack.ecs.stop_service_deployment(serviceDeploymentArn=f"{arn}0")
+
+
+def test_the_first_deployment_cannot_be_rolled_back(stack):
+    name = stack.create(stack.register(stack.container(healthCheck={"command": ["CMD", "false"], "startPeriod": 300})))
+    arn = stack.service(name)["currentServiceDeployment"]
+    with pytest.raises(stack.ecs.exceptions.InvalidParameterException, match="roll back to"):
+        stack.ecs.stop_service_deployment(serviceDeploymentArn=arn)
 
 
 def test_breaker_with_a_count_gives_a_singleton_up_sooner(stack):

@@ -304,3 +304,9 @@ def test_several_tasks_have_host_names_of_their_own(stack):
         stack.reached(arn, "STOPPED")
         names.update(stack.printed(arn))
     assert len(names) == (2 if os.getuid() == 0 else len(names))
+
+
+def test_the_same_client_token_starts_no_second_task(stack):
+    definition = stack.register()
+    first, second, other = (stack.run(definition, clientToken=token) for token in ("a-token", "a-token", "another"))
+    assert first == second != other
