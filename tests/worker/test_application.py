@@ -173,6 +173,17 @@ def test_each_task_goes_to_its_queue(stack, task, queue):
     }
 
 
+def test_queues_tell_what_waits_and_what_is_worked_on(stack, model):
+    api = stack.api()
+    for _ in range(2):
+        api.ask("How does photosynthesis work?")
+    assert api.request("/api/ai/queues/") == (200, {"queues": {"embeddings": 0, "langgraph": 2}, "unacked": 0})
+    model.hold.set()
+    stack.worker(**model.env)
+    model.wait_for_requests(1)
+    assert api.request("/api/ai/queues/") == (200, {"queues": {"embeddings": 0, "langgraph": 1}, "unacked": 1})
+
+
 def test_api_without_broker_says_so_within_seconds(stack):
     api = stack.api()
     stack.kill(stack.started[0])
@@ -181,6 +192,7 @@ def test_api_without_broker_says_so_within_seconds(stack):
         ("/api/ai/embed-async/", {"texts": ["x"]}),
         ("/api/ai/tasks/00000000-0000-4000-8000-000000000000/", None),
         ("/ready", None),
+        ("/api/ai/queues/", None),
     ):
         status, answer = api.request(path, body)  # times out itself when the API hangs
         assert status == 503

@@ -11,7 +11,10 @@ import uuid
 import uvicorn
 from celery.result import denied_join_result
 from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -23,6 +26,12 @@ from config import settings, tasks
 from config.celery import app as celery
 
 logger = logging.getLogger("uvicorn.error")
+
+# Beside kombu's own connections, which go on trying: who asks for a queue's depth does not wait for that. The one retry
+# replaces a pooled connection that died unused.
+broker = Redis.from_url(
+    settings.BROKER_URL, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), retries=1)
+)
 
 MAX_BODY = 256 * 1024  # bytes
 MAX_TEXTS, MAX_TEXT = 64, 8000  # texts per request, characters per text
@@ -135,6 +144,19 @@ def ready(_: Request) -> JSONResponse:
     return JSONResponse({"status": "ok", "courses": courses and json.loads(courses)})
 
 
+def queues(_: Request) -> JSONResponse:
+    """GET /api/ai/queues/: how many messages wait in each queue, and how many workers have taken and not acknowledged.
+
+    With the Redis transport a queue is a list, and "unacked" a hash of all queues' messages.
+    """
+    names = sorted(settings.TIME_LIMIT)
+    pipeline = broker.pipeline(transaction=False)
+    for name in names:
+        pipeline.llen(name)
+    *lengths, unacked = pipeline.hlen("unacked").execute()
+    return JSONResponse({"queues": dict(zip(names, lengths, strict=True)), "unacked": unacked})
+
+
 def _failed(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
@@ -161,6 +183,7 @@ app = Starlette(
         Route("/api/ai/ask-async/", ask_async, methods=["POST"]),
         Route("/api/ai/embed-async/", embed_async, methods=["POST"]),
         Route("/api/ai/tasks/{task_id:uuid}/", task_status),
+        Route("/api/ai/queues/", queues),
         Route("/health", health),
         Route("/ready", ready),
     ],
