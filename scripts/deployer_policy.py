@@ -53,6 +53,8 @@ BUCKET = "{{ name_prefix }}-deployment-{{ account_id }}-{{ aws_region }}"
 NAMES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("ecs", "cluster"): CLUSTER,
     ("ecs", "task"): "*",
+    ("ecs", "service-deployment"): "*",
+    ("ecs", "service-revision"): "*",
     ("logs", "log-group"): (TASK_LOGS, "/elasticache/{{ name_prefix }}/*"),
     ("logs", "log-stream"): "*",
     ("secretsmanager", "secret"): "{{ name_prefix }}/*",
@@ -77,8 +79,8 @@ EVERY = {
     "cloudwatch:DescribeAlarms",
 }
 """Called without a name, which asks for all of the region."""
-FOREIGN = {("kms", "key"), ("elasticache", "snapshot")}
-"""Types that the stack only refers to, or that AWS tags: nothing can be said of their tags."""
+FOREIGN = {("kms", "key"), ("elasticache", "snapshot"), ("ecs", "service-deployment")}
+"""Types that the stack only refers to, that AWS tags or that have no tags: nothing can be said of their tags."""
 RESTORES = ("elasticache:CreateReplicationGroup", "snapshot")
 """Also from the snapshots that ElastiCache makes by itself, which only this may use."""
 UNTAGGED = {("ec2:CreateSecurityGroup", "vpc")}
@@ -279,7 +281,7 @@ def arns(service: str, kind: str, action: str) -> list[str]:
         "arn:{{ partition }}:"
         + template.format(
             region="{{ aws_region }}", account="{{ account_id }}", name=name, cluster=CLUSTER, bucket=BUCKET,
-            group=TASK_LOGS,
+            group=TASK_LOGS, service="{{ name_prefix }}-*",
         )
         for name in names
     ]  # fmt: skip

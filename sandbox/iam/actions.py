@@ -42,6 +42,13 @@ TYPES = {
     "ecs": {
         "cluster": Type("ecs:{region}:{account}:cluster/{name}", ("clusterName", "cluster", "clusters")),
         "service": Type("ecs:{region}:{account}:service/{cluster}/{name}", ("serviceName", "service", "services")),
+        "service-deployment": Type(
+            "ecs:{region}:{account}:service-deployment/{cluster}/{service}/{name}",
+            ("serviceDeploymentArn", "serviceDeploymentArns"),
+        ),
+        "service-revision": Type(
+            "ecs:{region}:{account}:service-revision/{cluster}/{service}/{name}", ("serviceRevisionArns",)
+        ),
         "task": Type("ecs:{region}:{account}:task/{cluster}/{name}", ("task", "tasks")),
         "task-definition": Type("ecs:{region}:{account}:task-definition/{name}", ("family", "taskDefinition")),
     },
@@ -123,7 +130,10 @@ _ROWS = {
         "+task-definition": "RegisterTaskDefinition",
         "task-definition": "RunTask",
         "cluster": "DescribeClusters DeleteCluster UpdateCluster PutClusterCapacityProviders",
-        "service": "DescribeServices UpdateService DeleteService",
+        "service": "DescribeServices UpdateService DeleteService ListServiceDeployments",
+        # the call names these only, and their ARNs the service
+        "service? service-deployment": "DescribeServiceDeployments StopServiceDeployment",
+        "service? service-revision": "DescribeServiceRevisions",
         "task": "DescribeTasks StopTask",
         "@resourceArn cluster service task-definition": "TagResource UntagResource ListTagsForResource",
     },
@@ -259,7 +269,7 @@ TAGGING = {
     "s3": ("TagResource", ""),
 }
 """The action that a call which makes something with tags needs too, and the key that then says which call it is."""
-TAGS_ANOTHER = {"elasticloadbalancing:CreateListener": "listener"}
+TAGS_ANOTHER = {"elasticloadbalancing:CreateListener": "listener", "ecs:RunTask": "task"}
 """The type that such a call tags, where it is not the one that it asks the permission for."""
 
 PASSES = {"ecs:RegisterTaskDefinition": ("executionRoleArn", "taskRoleArn"), "ecs:RunTask": ()}
@@ -377,7 +387,7 @@ class Arns:
         cluster = str(params.get("cluster") or "default").rpartition("/")[2]
         text = TYPES[call.service][kind].arn.format(
             region=call.region, account=self.account, name=name, cluster=cluster,
-            group=params.get("logGroupName", "*"), bucket=params.get("Bucket", "*"),
+            group=params.get("logGroupName", "*"), bucket=params.get("Bucket", "*"), service="*",
         )  # fmt: skip
         return f"arn:{self.partition}:{text}"
 

@@ -90,7 +90,7 @@ class Checks:
         tagging, key = actions.TAGGING[call.service]
         keys = [*self._own_keys(call, arns), *_tag_keys(call), *([(key, call.operation)] if key else [])]
         for need in made:
-            for arn in arns.of(_listener(call) if another else call, need):
+            for arn in arns.of(_listener(call) if another == "listener" else call, need):
                 yield f"{call.service}:{tagging}", arn.removesuffix(":log-stream:"), keys
 
     def _passing(self, call: Call) -> Iterator[tuple[str, str, list]]:
