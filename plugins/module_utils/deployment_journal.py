@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together
-from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Change, Say
+from ansible_collections.nexus_learn.aws.plugins.module_utils.gathered import (  # noqa: F401 - parts of an aggregate
+    apply,
+    plan,
+    resources,
+    wait,
+)
 from ansible_collections.nexus_learn.aws.plugins.module_utils.lock import JOURNAL
 
 
@@ -28,22 +33,6 @@ def describe(aws: Aws, params: Mapping) -> list[dict[str, Any]]:
         return json.loads(s3.get_object(**bucket, Key=key)["Body"].read())
 
     return together(*(lambda key=key: read(key) for key in keys[-params["limit"] :]))
-
-
-def plan(aws: Aws, params: Mapping, current: Any) -> list[Change]:
-    return []
-
-
-def apply(aws: Aws, params: Mapping, current: Any, changes: Sequence[Change], say: Say) -> None:
-    """Nobody changes the journal."""
-
-
-def wait(aws: Aws, params: Mapping, say: Say) -> None:
-    """Nothing is changed."""
-
-
-def resources(aws: Aws, params: Mapping, current: Any) -> list[str]:
-    return []
 
 
 def output(aws: Aws, params: Mapping, current: Any) -> dict[str, Any]:

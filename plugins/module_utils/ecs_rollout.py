@@ -217,7 +217,7 @@ def why(aws: Aws, cluster: str, rollout: Rollout) -> list[str]:
         unwell = [task for task in alive if task.get("healthStatus") == "UNHEALTHY" or task["lastStatus"] != "RUNNING"]
         lines = [f"{len(failed)} of its tasks stopped"] if len(failed) > 1 else []
         for task in [*failed, *unwell][:1]:
-            lines += _task_lines(task)
+            lines += task_lines(task)
         # the newest task's lines may still be on their way to CloudWatch Logs
         for task in [*failed, *unwell][:3]:
             log = _log_lines(aws, task)
@@ -233,7 +233,7 @@ def _wanted_stop(task: Mapping) -> bool:
     return task.get("stoppedReason", "").startswith("Scaling activity initiated by")
 
 
-def _task_lines(task: Mapping) -> list[str]:
+def task_lines(task: Mapping) -> list[str]:
     state = f"stopped: {task['stoppedReason']}" if task.get("stoppedReason") else f"is {task['lastStatus']}"
     code = f" ({task['stopCode']})" if task.get("stopCode") else ""
     lines = [f"task {short(task['taskArn'])} {state}{code}"]

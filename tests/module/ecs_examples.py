@@ -15,6 +15,7 @@ class Stack:
     """A cluster of its own with the network that tasks need. ``.cluster .subnets .security_groups .log_group``"""
 
     def __init__(self, sandbox, name: str = ""):
+        self.sandbox_client = sandbox.client
         self.ecs = sandbox.client("ecs")
         self.logs = sandbox.client("logs")
         ec2 = sandbox.client("ec2")
