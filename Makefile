@@ -1,6 +1,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test down install sandbox deploy check cost smoke-test outputs lint molecule bench docs journal policies
+.PHONY: help up test down install sandbox deploy check cost smoke-test outputs lint molecule bench docs journal policies \
+	status logs scale restart rollback run exec
 
 ENV ?= dev
 PYTHON_IN_VENV := .venv/bin/python
@@ -48,6 +49,27 @@ outputs: ## Show the outputs of the deployed stack
 
 journal: ## Show the last changes of the stack: who, when, what
 	@$(IN_SANDBOX) ansible-playbook playbooks/journal.yml -i inventories/$(ENV)
+
+status: sandbox ## How the services are: tasks, deployments, queues
+	@$(IN_SANDBOX) ansible-playbook playbooks/status.yml -i inventories/$(ENV) $(ARGS)
+
+logs: sandbox ## The last log lines of the services
+	@$(IN_SANDBOX) ansible-playbook playbooks/logs.yml -i inventories/$(ENV) $(ARGS)
+
+scale: sandbox ## Set how many tasks run: ARGS="-e service=celery-worker -e count=5"
+	@$(IN_SANDBOX) ansible-playbook playbooks/scale.yml -i inventories/$(ENV) $(ARGS)
+
+restart: sandbox ## New tasks of the same version, of one service or all
+	@$(IN_SANDBOX) ansible-playbook playbooks/restart.yml -i inventories/$(ENV) $(ARGS)
+
+rollback: sandbox ## Back to the version before: ARGS="-e service=celery-worker"
+	@$(IN_SANDBOX) ansible-playbook playbooks/rollback.yml -i inventories/$(ENV) $(ARGS)
+
+run: sandbox ## Run a command in a task of its own: ARGS="-e '{\"command\": [...]}'"
+	@$(IN_SANDBOX) ansible-playbook playbooks/run.yml -i inventories/$(ENV) $(ARGS)
+
+exec: sandbox ## Show how to open a session in a task: ARGS="-e service=backend -e command=sh"
+	@$(IN_SANDBOX) ansible-playbook playbooks/exec.yml -i inventories/$(ENV) $(ARGS)
 
 lint: install ## ruff, mypy, yamllint, ansible-lint, generated documentation
 	@scripts/lint.sh

@@ -5,6 +5,7 @@ pytest tests/e2e/test_permissions.py --all-statements    every statement by a ru
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -34,7 +35,7 @@ AFTER_A_FAILURE = {"ElastiCacheRead"}
 
 
 class Deployer:
-    """A user with the rendered policies, and the three runs of a stack that uses what the inventory offers."""
+    """A user with the rendered policies, and the runs of a stack that uses what the inventory offers."""
 
     def __init__(self, console, folder: Path):
         self.console, self.folder = console, folder
@@ -114,10 +115,38 @@ class Deployer:
         }
 
     def runs(self):
-        """(arguments of ansible-playbook) to create, change and destroy the stack."""
+        """(arguments of ansible-playbook) to create, change, look after and destroy the stack, one after the other."""
         yield ("site.yml", *DEV, "-e", json.dumps(self.created))
         yield ("site.yml", *DEV, "-e", json.dumps(self.changed))
-        yield ("playbooks/destroy.yml", *DEV, "-e", "stack=nexus-learn", "-e", "deployment_bucket_delete=true")
+        yield from self.verbs()
+        yield self.destroy
+
+    destroy = ("playbooks/destroy.yml", *DEV, "-e", "stack=nexus-learn", "-e", "deployment_bucket_delete=true")
+
+    def verbs(self):
+        """Of the services, between change and destroy."""
+        changed = (*DEV, "-e", json.dumps(self.changed))
+        service = ("-e", "service=celery-langgraph")
+        yield ("playbooks/status.yml", *changed)
+        yield ("playbooks/logs.yml", *changed)
+        yield ("playbooks/scale.yml", *changed, *service, "-e", "count=7", "-e", "move_limits=true")
+        yield ("playbooks/scale.yml", *changed, *service, "-e", "count=1")
+        yield ("playbooks/run.yml", *changed, "-e", json.dumps({"command": ["echo", "x"], "image": "busybox"}))
+        yield ("playbooks/restart.yml", *changed, *service)
+        yield ("playbooks/rollback.yml", *changed, *service)
+        self.hang("nexus-learn-celery-langgraph")
+        yield ("playbooks/rollback.yml", *changed, *service)
+
+    def hang(self, family: str) -> None:
+        """Somebody deploys what never becomes healthy."""
+        ecs = self.console.sandbox.client("ecs")
+        definition = ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
+        check = {"command": ["CMD", "false"], "startPeriod": 300, "interval": 300}
+        known = ecs.meta.service_model.operation_model("RegisterTaskDefinition").input_shape.members
+        given = {key: definition[key] for key in known if key in definition}
+        given["containerDefinitions"] = [{**one, "healthCheck": check} for one in given["containerDefinitions"]]
+        arn = ecs.register_task_definition(**given)["taskDefinition"]["taskDefinitionArn"]
+        ecs.update_service(cluster="nexus-learn-cluster", service=f"{family}-service", taskDefinition=arn)
 
     def client(self, service: str):
         """One of the deployer's own, for a call that no run makes."""
@@ -207,7 +236,7 @@ def test_without_a_statement_the_first_run_fails_and_names_the_action(refused):
 @pytest.fixture(scope="module")
 def deployed(deployer, refused) -> Deployer:
     """Created and changed; meanwhile somebody took a role's boundary away, which the second run puts back."""
-    create, change, _ = deployer.runs()
+    create, change = itertools.islice(deployer.runs(), 2)
     deployer.console.playbook(*create)
     deployer.console.sandbox.client("iam").delete_role_permissions_boundary(RoleName=ROLE)
     deployer.console.playbook(*change)
@@ -272,17 +301,32 @@ def test_without_a_statement_a_change_fails_and_names_the_action(deployed, sid, 
 
 
 @pytest.fixture(scope="module")
-def destroyed(deployed) -> Deployer:
+def looked_after(deployed) -> Deployer:
+    """What is done with services between two deployments."""
+    for arguments in deployed.verbs():
+        deployed.console.playbook(*arguments)
+    return deployed
+
+
+def test_the_verbs_pass(looked_after):
+    """The last one stopped a deployment, which no other one does."""
+    assert any(
+        request.action == "ecs:StopServiceDeployment" for request, denied in looked_after.decided() if not denied
+    )
+
+
+@pytest.fixture(scope="module")
+def destroyed(looked_after) -> Deployer:
     """And it was tried to restore Redis from a snapshot that is not there, which IAM decides first."""
-    deployed.console.playbook(*list(deployed.runs())[2])
-    cache = deployed.client("elasticache")
+    looked_after.console.playbook(*looked_after.destroy)
+    cache = looked_after.client("elasticache")
     with pytest.raises(cache.exceptions.SnapshotNotFoundFault):
         cache.create_replication_group(
             ReplicationGroupId="nexus-learn-redis", ReplicationGroupDescription="Redis", NumCacheClusters=1,
             SnapshotName="automatic.nexus-learn-redis-001-2026-11-25-03-00", CacheNodeType="cache.t3.micro",
             Tags=[{"Key": "Project", "Value": "nexus-learn"}, {"Key": "Environment", "Value": "dev"}],
         )  # fmt: skip
-    return deployed
+    return looked_after
 
 
 def test_destroy_passes(destroyed):
