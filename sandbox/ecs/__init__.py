@@ -3,6 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from .memory import MemoryLimits
 from .metrics import Metrics
 from .model import Task
 from .responses import EcsResponse
@@ -23,6 +24,7 @@ class Ecs:
         self.runner = Runner(sandbox, self.store, pool, targets)
         self.scheduler = Scheduler(sandbox, self.store, self.runner, targets)
         self.metrics = Metrics(sandbox, self.store)
+        self.memory = MemoryLimits(self.store)
 
     def stop_task(self, task: Task, code: str, reason: str) -> None:
         self.runner.stop(task, code, reason, time.monotonic())
@@ -38,4 +40,5 @@ def install(sandbox) -> None:
     sandbox.on_reset(ecs.scheduler.reset)
     sandbox.on_stop(ecs.scheduler.stop)
     sandbox.every(sandbox.minutes(1), ecs.metrics.sample)
+    sandbox.every(1, ecs.memory.enforce)
     ecs.scheduler.start()

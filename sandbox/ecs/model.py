@@ -242,6 +242,8 @@ class Container:
     process: subprocess.Popen | None = None
     started_at: float = 0.0
     restarts: int = 0
+    out_of_memory: bool = False
+    """One of its processes was killed because they needed more than there was."""
     health: HealthCheck | None = None
     environment: dict[str, str] = field(default_factory=dict)
     cwd: Path = Path("/")

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from .errors import StartFailure
 from .health import HealthCheck
 from .logs import LogShipper
+from .memory import REASON as OUT_OF_MEMORY
 from .metadata import MetadataServer
 from .model import Container, Task, utcnow
 from .secrets import EnvironmentFiles, Secrets
@@ -346,6 +347,8 @@ class Runner:
                 self._start(task, container, now)
                 continue
             container.exit_code = code
+            if code == 128 + signal.SIGKILL and container.out_of_memory:
+                container.reason = OUT_OF_MEMORY
             self._ended(container)
             if container.definition["essential"]:
                 self.stop(task, "EssentialContainerExited", "Essential container in task exited", now, failed=True)

@@ -61,6 +61,23 @@ def test_task_goes_through_the_statuses_and_is_listed_by_what_it_should_be(stack
     assert stack.ecs.list_tasks(cluster=stack.cluster, startedBy="lister", desiredStatus="STOPPED")["taskArns"] == [arn]
 
 
+def test_a_task_that_needs_more_memory_than_it_has_loses_its_biggest_process(stack):
+    """Only its own death ends the container; that of a child is its parent's business."""
+    hungry = "import time; print('x'); held = b'x' * (700 << 20); time.sleep(600)"
+    image = "nexus-learn-worker:latest"
+    whole = stack.run(stack.register(stack.container(image=image, command=["python", "-c", hungry])))
+    child = f'python -c "{hungry}"; echo "the child ended with $?"; exec sleep 600'
+    part = stack.run(stack.register(stack.container(child, image=image)))
+    (container,) = stack.reached(whole, "STOPPED")["containers"]
+    assert (container["exitCode"], container["reason"]) == (
+        137,
+        "OutOfMemoryError: Container killed due to memory usage",
+    )
+    assert eventually(lambda: "the child ended with 137" in stack.printed(part))
+    assert stack.task(part)["lastStatus"] == "RUNNING"
+    stack.ecs.stop_task(cluster=stack.cluster, task=part)
+
+
 def test_stop_gives_time_to_finish_then_kills_the_whole_group(stack):
     gentle = stack.run(
         stack.register(stack.container("trap 'echo bye; exit 0' TERM; echo pid $$; while :; do sleep 0.1; done"))
