@@ -1,5 +1,6 @@
 """The whole application as a user meets it: API, Redis with AUTH, worker and beat."""
 
+import json
 import resource
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import time
 from http.client import HTTPConnection
 
 import pytest
-from worker_stack import WORKER, eventually, health
+from worker_stack import TOKEN, WORKER, eventually, health
 
 
 def test_a_question_is_answered_from_the_courses(shared):
@@ -237,3 +238,31 @@ def test_api_ends_with_code_0_at_sigterm(stack):
     process = stack.api().process
     process.terminate()
     assert process.wait(60) == 0
+
+
+def test_the_diagnosis_tells_queues_their_consumers_and_what_is_lost(shared):
+    """A message at work counts as lost once no worker knows of it."""
+    api, redis = shared.client_api, shared.client
+    status, found = api.request("/api/ai/diagnosis/")
+    assert status == 200
+    assert found["errors"] == {}
+    assert found["consumers"] == {"langgraph": 1, "embeddings": 1}
+    assert found["workers"] == {"listening": 1, "answering": 1}
+    assert found["redis"]["maxmemory_policy"] == "noeviction"
+    assert found["beat"]["refresh-courses"]["last_run"] < 10
+    redis.hset("unacked", "tag", json.dumps([{"headers": {"id": "of-a-worker-that-is-gone"}}, "", ""]))
+    redis.zadd("unacked_index", {"tag": time.time() - 60})
+    try:
+        lost = eventually(lambda: api.request("/api/ai/diagnosis/")[1]["unacked"]["lost"])
+    finally:
+        redis.zrem("unacked_index", "tag")
+        redis.hdel("unacked", "tag")
+    assert lost == 1
+
+
+def test_the_diagnosis_says_what_keeps_it_from_redis(shared):
+    wrong = shared.url.replace(f":{TOKEN}@", ":another-token@")
+    api = shared.api(CELERY_BROKER_URL=wrong, CELERY_RESULT_BACKEND=wrong)
+    status, found = api.request("/api/ai/diagnosis/")
+    assert status == 200
+    assert set(found["errors"].values()) == {"AuthenticationError"}

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from config import settings, tasks
+from config import diagnosis, settings, tasks
 from config.celery import app as celery
 
 logger = logging.getLogger("uvicorn.error")
@@ -157,6 +157,11 @@ def queues(_: Request) -> JSONResponse:
     return JSONResponse({"queues": dict(zip(names, lengths, strict=True)), "unacked": unacked})
 
 
+def diagnose(_: Request) -> JSONResponse:
+    """GET /api/ai/diagnosis/: what config.diagnosis finds. 200 also when Redis is away, which then is what it tells."""
+    return JSONResponse(diagnosis.look())
+
+
 def _failed(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
@@ -184,6 +189,7 @@ app = Starlette(
         Route("/api/ai/embed-async/", embed_async, methods=["POST"]),
         Route("/api/ai/tasks/{task_id:uuid}/", task_status),
         Route("/api/ai/queues/", queues),
+        Route("/api/ai/diagnosis/", diagnose),
         Route("/health", health),
         Route("/ready", ready),
     ],
