@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help up test down install sandbox deploy check cost smoke-test outputs lint molecule bench docs journal policies \
-	status logs scale restart rollback run exec
+	status logs scale restart rollback run exec diagnose
 
 ENV ?= dev
 PYTHON_IN_VENV := .venv/bin/python
@@ -46,6 +46,9 @@ smoke-test: ## Ask the deployed API a question and wait for the answer
 
 outputs: ## Show the outputs of the deployed stack
 	@$(IN_SANDBOX) ansible-playbook playbooks/outputs.yml -i inventories/$(ENV)
+
+diagnose: ## Find out what is wrong with the deployed stack, and what mends it
+	@$(IN_SANDBOX) ansible-playbook playbooks/diagnose.yml -i inventories/$(ENV)
 
 journal: ## Show the last changes of the stack: who, when, what
 	@$(IN_SANDBOX) ansible-playbook playbooks/journal.yml -i inventories/$(ENV)

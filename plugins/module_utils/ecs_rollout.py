@@ -220,7 +220,7 @@ def why(aws: Aws, cluster: str, rollout: Rollout) -> list[str]:
             lines += task_lines(task)
         # the newest task's lines may still be on their way to CloudWatch Logs
         for task in [*failed, *unwell][:3]:
-            log = _log_lines(aws, task)
+            log = log_lines(aws, task)
             if log:
                 return lines + log
         return lines
@@ -250,7 +250,7 @@ def task_lines(task: Mapping) -> list[str]:
     return lines
 
 
-def _log_lines(aws: Aws, task: Mapping) -> list[str]:
+def log_lines(aws: Aws, task: Mapping) -> list[str]:
     """The last lines that the task's containers sent to CloudWatch Logs with the awslogs driver.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html (stream names)

@@ -740,7 +740,7 @@ def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:
     return {
         "load_balancer": {"name": name, **predicted(balancer, wanted["load_balancer"])},
         "target_group": {"name": group_name, **predicted(group, wanted["target_group"])},
-        "url": _url(balancer["dns_name"], _served(params, current)),
+        "url": address(balancer["dns_name"], _served(params, current)),
     }
 
 
@@ -751,7 +751,7 @@ def _served(params: Mapping, current: Mapping) -> list[tuple[str, int]]:
     return [(listener["protocol"], listener["port"]) for listener in params["listeners"]]
 
 
-def _url(dns_name: str, served: Sequence[tuple[str, int]]) -> str:
+def address(dns_name: str, served: Sequence[tuple[str, int]]) -> str:
     """Where to reach it: by HTTPS when there is such a listener; the default port is left out."""
     if is_unknown(dns_name):
         return dns_name

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 OF_THE_REPOSITORY = {"test_collection.py", "test_deployer_policy.py", "test_repository.py"}
 PARTS = {
-    "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "ansible.cfg", "collections",
+    "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "ansible.cfg", "collections", "docs",
     "inventories", "meta", "playbooks", "plugins", "policies", "roles", "site.yml",
 }  # fmt: skip
 
