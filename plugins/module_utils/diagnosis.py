@@ -196,8 +196,10 @@ def _of(facts: Facts, name: str) -> Mapping:
 
 
 def _kind(container: Mapping) -> str:
-    command = container.get("command") or []
-    return next((kind for kind in ("worker", "beat") if kind in command), "backend" if container else "")
+    """By its command, or the name that our roles give it, also where the command is another one."""
+    command, name = container.get("command") or [], container.get("name", "")
+    kinds = (kind for kind in ("worker", "beat") if kind in command or name.endswith(f"-{kind}"))
+    return next(kinds, "backend" if container else "")
 
 
 def _queues(container: Mapping) -> list[str]:
@@ -622,9 +624,10 @@ def deployment_undone(facts: Facts, commands: Commands) -> Iterator[Finding]:
         tasks = [_account(facts, task) for task in _failures(facts, name)[:1]]
         evidence = [f"{newest['status']} since {_at(newest.get('updatedAt') or newest['createdAt'])}"]
         evidence += [newest["statusReason"]] if newest.get("statusReason") else []
+        evidence += [f"serving now: {serving(service)}"]
         yield Finding(
             "deployment_undone", service_resource(name),
-            f"The last deployment was undone; serving now: {serving(service)}", "; ".join(evidence + tasks),
+            "The last deployment was undone", "; ".join(evidence + tasks),
             "mend what the tasks say, then " + commands.role(_kind(_of(facts, name))), [name],
         )  # fmt: skip
 
@@ -767,8 +770,9 @@ def no_consumer(facts: Facts, commands: Commands) -> Iterator[Finding]:
             )  # fmt: skip
         else:
             told = "; ".join(f"{name} consumes {', '.join(queues)}" for name, queues in named.items())
+            only = service_resource(next(iter(named))) if len(named) == 1 else f"queue {queue}"
             yield Finding(
-                "no_consumer", f"queue {queue}", "No service consumes the queue",
+                "no_consumer", only, f"No service consumes the queue {queue}",
                 evidence + (told or "no worker service"),
                 commands.variables("ecs_celery_worker", celery_queues=sorted(known)), sorted(named),
             )  # fmt: skip
