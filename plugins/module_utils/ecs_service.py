@@ -17,7 +17,11 @@ except ImportError:
     ClientError = ()
 
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
-from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout, ecs_task_definition
+from ansible_collections.nexus_learn.aws.plugins.module_utils import (
+    ecs_rollout,
+    ecs_task_definition,
+    ecs_task_run,
+)
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import (
     Aws,
     error_code,
@@ -421,6 +425,7 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         if there is None:
             _refuse_ringing(label, item, current["ringing"])
             changes.append(create(label, {k: v for k, v in desired(params, item).items() if k != "rollout"}))
+            changes += _before(label, item)
             continue
         _refuse_impossible(label, item, there)
         wanted = enforced(params, item)
@@ -432,7 +437,16 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         if any(change.path.split(".")[0] in STARTS_TASKS | FORCES for change in found):
             _refuse_ringing(label, item, current["ringing"])
         changes += found
+        if _new_revision(found):
+            changes += _before(label, item)
     return changes
+
+
+def _before(label: str, item: Mapping) -> list[Change]:
+    """The task that runs before a new revision is deployed."""
+    before = item["run_task_before"]
+    note = "in a task of its own, before the new tasks start"
+    return [Change(label, "update", "run_task_before", None, before["command"], IN_PLACE, note)] if before else []
 
 
 def _refuse_ringing(label: str, item: Mapping, ringing: Sequence[str]) -> None:
@@ -522,10 +536,12 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
     def one(item: Mapping) -> ecs_rollout.Rollout | None:
         try:
             return _apply_one(aws, params, item, current, planned[resource(item["name"])], say)
+        # the other services go on; all accounts are given together
         except ClientError as error:
-            # the other services go on; all accounts are given together
             failed[item["name"]] = _refusal(item, error)
-            return None
+        except Failed as error:
+            failed[item["name"]] = str(error)
+        return None
 
     rollouts = [rollout for rollout in together(*(lambda item=item: one(item) for item in items)) if rollout]
     # after a refusal nobody else would follow the others
@@ -562,6 +578,8 @@ def _apply_one(
     arguments: dict[str, Any] = {"cluster": cluster}
     if _new_revision(changes):
         arguments["taskDefinition"] = _reuse_or_register(aws, params, item, current)
+        if item["run_task_before"]:
+            _run_before(aws, params, item, arguments["taskDefinition"], say)
     if there is None:
         if name in current["draining"]:
             _wait_drained(aws, cluster, [name], params["wait_timeout"], say)
@@ -630,6 +648,25 @@ def _reuse_or_register(aws: Aws, params: Mapping, item: Mapping, current: Mappin
     arguments = ecs_task_definition.request(item["task_definition"], params["tags"])
     answer = aws.client("ecs").register_task_definition(**arguments)
     return answer["taskDefinition"]["taskDefinitionArn"]
+
+
+def _run_before(aws: Aws, params: Mapping, item: Mapping, arn: str, say: Say) -> None:
+    """Until a task of this revision has ended with 0: one that another run began, or one that is begun here."""
+    before = item["run_task_before"]
+    wanted = desired(params, item)
+    names = {"subnets", "security_groups", "assign_public_ip", "launch_type", "platform_version"} & set(wanted)
+    arguments = service_arguments(wanted, names, {})
+    if wanted.get("capacity_provider_strategy"):
+        arguments |= service_arguments(wanted, {"capacity_provider_strategy"}, {})
+    if params["tags"]:
+        arguments["tags"] = ansible_dict_to_boto3_tag_list(params["tags"], "key", "value")
+    try:
+        ecs_task_run.run_before(aws, params["cluster"], item["name"], before, arn, arguments, say)
+    except Failed as error:
+        raise Failed(
+            f"service {item['name']}: nothing was deployed, because the task before it failed (run_task_before: "
+            f"{' '.join(before['command'])}). {error}"
+        ) from error
 
 
 def _patiently(call: Callable[[], dict], say: Say) -> dict:

@@ -86,12 +86,12 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
 
 
 def settled(params: Mapping, current: Mapping) -> bool:
-    return not ecs_verbs.unfinished([current["service"]])
+    return not ecs_rollout.unfinished([current["service"]])
 
 
 def wait(aws: Aws, params: Mapping, say: Say) -> None:
     """A change of the count is no deployment: the present one is followed until as many run as are wanted."""
-    rollouts = ecs_verbs.unfinished(ecs_verbs.find(aws, params, [params["service"]]).values())
+    rollouts = ecs_rollout.unfinished(ecs_verbs.find(aws, params, [params["service"]]).values())
     ecs_verbs.report(ecs_rollout.follow(aws, params["cluster"], rollouts, timeout=params["wait_timeout"], say=say))
 
 

@@ -246,7 +246,7 @@ def _wait_for_roll_back(aws: Aws, params: Mapping, arns: Sequence[str], say: Say
 
 
 def settled(params: Mapping, current: Mapping) -> bool:
-    return not ecs_verbs.unfinished(entry["service"] for entry in current.values())
+    return not ecs_rollout.unfinished(entry["service"] for entry in current.values())
 
 
 def wait(aws: Aws, params: Mapping, say: Say) -> None:
@@ -254,7 +254,7 @@ def wait(aws: Aws, params: Mapping, say: Say) -> None:
     for entry in describe(aws, params).values():
         if (entry.get("deployment") or {}).get("status") in _STOPPING:
             _wait_for_roll_back(aws, params, [entry["deployment"]["serviceDeploymentArn"]], say)
-    rollouts = ecs_verbs.unfinished(ecs_verbs.find(aws, params, params["services"]).values())
+    rollouts = ecs_rollout.unfinished(ecs_verbs.find(aws, params, params["services"]).values())
     ecs_verbs.report(ecs_rollout.follow(aws, params["cluster"], rollouts, timeout=params["wait_timeout"], say=say))
 
 

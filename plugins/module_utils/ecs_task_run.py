@@ -173,14 +173,50 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
     }
     if "capacityProviderStrategy" in arguments:
         arguments.pop("launchType", None)  # DescribeServices may show both; RunTask takes one
-    answer = ecs.run_task(
-        cluster=params["cluster"],
-        taskDefinition=arn,
+    _start(aws, params["cluster"], arn, override, params["run"], {**arguments, **tagged})
+
+
+def run_before(
+    aws: Aws, cluster: str, service: str, before: Mapping, definition: str, arguments: Mapping, say: Say
+) -> None:
+    """A task of a revision that is about to be deployed, once: what ecs_service does with run_task_before.
+
+    ``before`` is ``{command, container, wait_timeout}``, ``definition`` an ARN, ``arguments`` more of RunTask's.
+    """
+    params = {**before, "cluster": cluster, "service": service}
+    (described,) = ecs_verbs.definitions(aws, [definition]).values()
+    name = _container(params, described)["name"]
+    mark = f"before/{described['revision']}/"
+    begun = [task for task in _family(aws, cluster, described["family"]) if task.get("startedBy", "").startswith(mark)]
+    if any(exit_code(task, name) == 0 for task in begun):
+        return
+    under_way = [task["startedBy"] for task in begun if task["lastStatus"] != "STOPPED"]
+    run = under_way[0] if under_way else mark + uuid.uuid4().hex
+    if not under_way:
+        override = {"name": name, "command": before["command"]}
+        _start(aws, cluster, definition, override, run, arguments)
+    wait(aws, {**params, "run": run}, say)
+
+
+def _family(aws: Aws, cluster: str, family: str) -> list[dict[str, Any]]:
+    """Its tasks, those that have stopped within the last hour among them."""
+    ecs = aws.client("ecs")
+
+    def arns(status: str) -> list[str]:
+        return ecs.list_tasks(cluster=cluster, family=family, desiredStatus=status)["taskArns"]
+
+    found = [arn for some in together(lambda: arns("RUNNING"), lambda: arns("STOPPED")) for arn in some]
+    return ecs.describe_tasks(cluster=cluster, tasks=found[:100])["tasks"] if found else []
+
+
+def _start(aws: Aws, cluster: str, definition: str, override: Mapping, run: str, arguments: Mapping) -> None:
+    answer = aws.client("ecs").run_task(
+        cluster=cluster,
+        taskDefinition=definition,
         overrides={"containerOverrides": [override]},
-        startedBy=params["run"],
-        clientToken=params["run"],
+        startedBy=run,
+        clientToken=run,
         **arguments,
-        **tagged,
     )
     if answer["failures"]:
         reasons = "; ".join(one.get("reason", "") + " " + one.get("detail", "") for one in answer["failures"])

@@ -86,15 +86,6 @@ def streams(aws: Aws, definition: Mapping) -> Iterator[tuple[str, str, str]]:
                 yield container["name"], options["awslogs-group"], f"{prefix}/{container['name']}/"
 
 
-def unfinished(services: Iterable[Mapping]) -> list[ecs_rollout.Rollout]:
-    """Of described services, the deployments that are not through, or whose tasks are not all running."""
-    return [
-        ecs_rollout.started(service, service.get("events", []))
-        for service in services
-        if ecs_rollout.judge(service, ecs_rollout.primary(service).get("id", ""))[0] != ecs_rollout.DONE
-    ]
-
-
 def report(accounts: Mapping[str, str]) -> None:
     """Raise for what did not come true; ``accounts`` are those of ``ecs_rollout.follow``."""
     if accounts:

@@ -776,6 +776,27 @@ options:
         description: Whose tags the tasks get. AWS's default is V(NONE).
         type: str
         choices: [SERVICE, TASK_DEFINITION, NONE]
+      run_task_before:
+        description:
+          - A command that runs in a task of its own, of the new task definition revision and with the service's network
+            and capacity, before that revision is deployed, as the migration of a database does. Nothing is deployed
+            when its exit code is not 0.
+          - It runs once for each new revision; again when it failed, so it has to bear that. A run that was stopped
+            meanwhile is taken up.
+        type: dict
+        suboptions:
+          command:
+            description: The command, word by word. It stands in the task's overrides, which are no place for secrets.
+            type: list
+            elements: str
+            required: true
+          container:
+            description: Name of the container whose command it is. Left out, the first one of the task definition.
+            type: str
+          wait_timeout:
+            description: Seconds to wait for its end.
+            type: int
+            default: 900
       availability_zone_rebalancing:
         description: Whether ECS moves tasks to even out zones. AWS's default for a new service is V(ENABLED).
         type: str
@@ -1215,6 +1236,14 @@ SERVICE = {
     "enable_ecs_managed_tags": {"type": "bool"},
     "enable_execute_command": {"type": "bool"},
     "propagate_tags": {"type": "str", "choices": ["SERVICE", "TASK_DEFINITION", "NONE"]},
+    "run_task_before": {
+        "type": "dict",
+        "options": {
+            "command": {"type": "list", "elements": "str", "required": True},
+            "container": {"type": "str"},
+            "wait_timeout": {"type": "int", "default": 900},
+        },
+    },
     "availability_zone_rebalancing": {"type": "str", "choices": SWITCH},
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -107,9 +108,34 @@ def test_a_worker_that_crashes_fails_the_play_and_says_why(console, ecs):
     assert "exit code 2" in journal.text
 
 
+MIGRATION = "ecs_backend_migration_command"
+
+
+def test_a_migration_that_fails_leaves_everything_as_it_is(console, ecs):
+    before = images(ecs)
+    command = ["python", "-c", "raise SystemExit('no such column')"]
+    run = console.playbook(*DEPLOY, "-e", "image_tag=5", "-e", json.dumps({MIGRATION: command}), succeeds=False)
+    [failure] = run.plan["failures"]
+    assert "nothing was deployed, because the task before it failed (run_task_before: python -c" in failure["msg"]
+    assert "no such column" in failure["msg"]
+    assert "exit code 1" in failure["msg"]
+    assert images(ecs) == before
+
+
+def test_a_migration_runs_before_the_version_it_belongs_to(console, ecs):
+    command = json.dumps({MIGRATION: ["python", "-c", "print('migrated', 2 * 21)"]})
+    arguments = (*DEPLOY, "-e", "image_tag=5", "-e", command)
+    check = console.playbook(*arguments, "--check")
+    run = console.playbook(*arguments)
+    assert steps.unforetold(check.step, run.step) == []
+    assert run.output.index("migrated 42") < run.output.index(f"(service {API}) has started")
+    assert images(ecs) == dict.fromkeys((API, WORKER, BEAT), "nexus-learn-worker:5")
+    assert console.playbook(*arguments).changed == 0
+
+
 def test_what_a_killed_run_began_is_taken_up(console, ecs):
     with subprocess.Popen(
-        ["ansible-playbook", *DEPLOY, "-e", "image_tag=4"],
+        ["ansible-playbook", *DEPLOY, "-e", "image_tag=6"],
         cwd=ROOT,
         env={**console.env, "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL,
@@ -122,15 +148,15 @@ def test_what_a_killed_run_began_is_taken_up(console, ecs):
             if f"(service {WORKER}) has started" in line:
                 break
         os.killpg(process.pid, signal.SIGKILL)
-    run = console.playbook(*DEPLOY, "-e", "image_tag=4")
+    run = console.playbook(*DEPLOY, "-e", "image_tag=6")
     # all that was left is beat
     assert [change["resource"] for change in run.plan["changes"]] == [f"service {BEAT}"]
-    assert images(ecs) == dict.fromkeys((API, WORKER, BEAT), "nexus-learn-worker:4")
+    assert images(ecs) == dict.fromkeys((API, WORKER, BEAT), "nexus-learn-worker:6")
 
 
 def test_site_goes_back_to_what_the_inventory_says(console, ecs):
-    run = console.playbook("site.yml", "-i", "inventories/dev", "-e", "image_tag=4", "--check")
+    run = console.playbook("site.yml", "-i", "inventories/dev", "-e", "image_tag=6", "--check")
     assert run.changed == 0
     run = console.playbook("site.yml", "-i", "inventories/dev", "--check")
     images = {(change["before"], change["after"]) for change in run.plan["changes"]}
-    assert images == {("nexus-learn-worker:4", "nexus-learn-worker:latest")}
+    assert images == {("nexus-learn-worker:6", "nexus-learn-worker:latest")}

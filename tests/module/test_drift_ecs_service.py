@@ -780,6 +780,10 @@ NO_FIELD = {
     "force": "how this module deletes",
     "state": "says whether there are to be services at all",
     "services.enforce_desired_count": "says whether the count is held",
+    "services.run_task_before": "is done once, before a revision is deployed",
+    "services.run_task_before.command": "as above",
+    "services.run_task_before.container": "as above",
+    "services.run_task_before.wait_timeout": "as above",
     f"services.{T}.network_mode": "Fargate knows only one, and ECS puts these services on no revision with another",
     "services.volume_configurations.name": "ECS refuses a name that is no volume to be configured, and there is one",
 }

@@ -167,6 +167,52 @@ def test_somebody_elses_deployment_is_not_taken_for_ours(module, stack, monkeypa
     assert f"{stack.cluster}-overtaken:1 took its place" in message
 
 
+def migrating(stack, name, command, version):
+    """A service, its container's version, and a command before it."""
+    before = {"command": ["sh", "-c", command], "wait_timeout": 60}
+    return stack.args(stack.service(name, run_task_before=before, container={"environment": {"A": version}}))
+
+
+def begun_before(stack, name):
+    arns = stack.ecs.list_tasks(cluster=stack.cluster, family=f"{stack.cluster}-{name}", desiredStatus="STOPPED")
+    tasks = stack.ecs.describe_tasks(cluster=stack.cluster, tasks=arns["taskArns"])["tasks"] if arns["taskArns"] else []
+    return [task for task in tasks if task["startedBy"].startswith("before/")]
+
+
+def test_the_task_before_a_deployment_decides(quartet, module, stack, capsys):
+    quartet("ecs_service", migrating(stack, "migrated", "echo columns are there: $A", "1"))
+    assert "columns are there: 1" in capsys.readouterr().out
+    assert len(begun_before(stack, "migrated")) == 1
+    message = module(
+        "ecs_service", migrating(stack, "migrated", "echo no such table; exit 7", "2"), expect_failure=True
+    )
+    assert "nothing was deployed" in message["msg"]
+    assert "no such table" in message["msg"]
+    assert "exit code 7" in message["msg"]
+    assert stack.describe("migrated")["taskDefinition"].endswith(":1")
+    done = quartet("ecs_service", migrating(stack, "migrated", "echo columns are there: $A", "2"))
+    assert [change["after"] for change in done["changes"] if change["path"] == "run_task_before"]
+    assert "columns are there: 2" in capsys.readouterr().out
+    assert stack.describe("migrated")["taskDefinition"].endswith(":2")
+    # what is no new revision needs none
+    args = migrating(stack, "migrated", "exit 1", "2")
+    args["services"][0]["subnets"] = stack.subnets[:1]
+    quartet("ecs_service", args)
+
+
+def test_a_task_that_a_stopped_run_began_is_not_begun_again(module, stop_at, stack, tmp_path):
+    go = tmp_path / "go"
+    args = migrating(stack, "taken-up", f"while ! test -e {go}; do sleep 0.1; done; echo once", "1")
+    stop_at("ecs_service", "RunTask", args)
+    go.touch()
+    assert module("ecs_service", args)["changed"]
+    assert len(begun_before(stack, "taken-up")) == 1
+    args["services"][0]["task_definition"]["containers"][0]["environment"]["A"] = "2"
+    stop_at("ecs_service", "UpdateService", args)  # it is over, and what was to come after it has been begun
+    assert not module("ecs_service", args)["changed"]
+    assert len(begun_before(stack, "taken-up")) == 2
+
+
 def ring(sandbox, name, state):
     cloudwatch = sandbox.client("cloudwatch")
     cloudwatch.put_metric_alarm(
