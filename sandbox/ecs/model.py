@@ -170,6 +170,8 @@ class Service:
     events: list[dict] = field(default_factory=list)
     created_at: datetime.datetime = field(default_factory=utcnow)
     steady: bool = False
+    held_up: bool = False
+    """Whether protected tasks keep it from stopping tasks, and its events say so."""
     request: dict = field(default_factory=dict)
 
     @property
@@ -324,6 +326,12 @@ class Task:
     folder: Path | None = None
     registered: list[tuple[str, int]] = field(default_factory=list)
     """(target group ARN, port on 127.0.0.1) of each target."""
+    protected_until: datetime.datetime | None = None
+    """When its scale-in protection, if it was given any, expires."""
+
+    @property
+    def protected(self) -> bool:
+        return self.protected_until is not None and utcnow() < self.protected_until
 
     @property
     def limits(self) -> tuple[float, int]:

@@ -1,7 +1,7 @@
 """The ECS API: one method for each operation, in moto's place.
 
-Not here yet, so that the server answers UnknownOperationException: UpdateTaskProtection, GetTaskProtection,
-ExecuteCommand, and everything about container instances and task sets.
+Not here yet, so that the server answers UnknownOperationException: ExecuteCommand, and everything about container
+instances and task sets.
 """
 
 import base64
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from moto.core.responses import ActionResult, BaseResponse
 
-from . import definitions, errors, services
+from . import definitions, errors, protection, services
 from .connect import namespace_arn
 from .model import Cluster, Deployment, Service, Task, TaskDefinition, merge_tags, utcnow
 from .tasks import choose_provider, new_task
@@ -413,6 +413,23 @@ class EcsResponse(BaseResponse):
             else:
                 failures.append(self._missing("task", name, f"{cluster.name}/"))
         return _answer(tasks=found, failures=failures)
+
+    def update_task_protection(self):
+        _limit(self.params["tasks"], 10, "Tasks")
+        return _answer(
+            **protection.update(
+                self.ecs.sandbox,
+                self._cluster(),
+                self.params["tasks"],
+                self.params["protectionEnabled"],
+                self.params.get("expiresInMinutes"),
+            )
+        )
+
+    def get_task_protection(self):
+        names = self.params.get("tasks") or []
+        _limit(names, 100, "Tasks")
+        return _answer(**protection.get(self._cluster(), names))
 
     # ---- tags ----
 

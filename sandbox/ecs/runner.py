@@ -40,7 +40,7 @@ class Runner:
         self.sandbox, self.store, self.pool, self.targets = sandbox, store, pool, targets
         self.logs = LogShipper()
         self.logs.start()
-        self.metadata = MetadataServer()
+        self.metadata = MetadataServer(sandbox)
         self._ports: set[int] = set()
 
     def advance(self, task: Task, now: float) -> None:
@@ -251,7 +251,7 @@ class Runner:
             "AWS_REGION": task.cluster.region,
             "AWS_DEFAULT_REGION": task.cluster.region,
             "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
-            "ECS_CONTAINER_METADATA_URI_V4": self.metadata.add(task, container),
+            **self.metadata.add(task, container),
             **image.env,
             **credentials,
             **given,

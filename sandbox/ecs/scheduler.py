@@ -207,15 +207,20 @@ class Scheduler(threading.Thread):
         missing = max(0, desired - len(mine))
         if leader and now >= leader.hold_until:
             self._start(service, leader, min(missing, room), tasks)
-        self._stop_old(service, old, mine, max(0, missing - room), now)
-        surplus = sorted(mine, key=lambda task: (self.healthy(task), -(task.running_since or math.inf)))
-        self._scale_in(service, surplus[: max(0, len(mine) - desired)], now)
+        kept = self._stop_old(service, old, mine, max(0, missing - room), now)
+        surplus = sorted(_free(mine), key=lambda task: (self.healthy(task), -(task.running_since or math.inf)))
+        excess = max(0, len(mine) - desired)
+        self._scale_in(service, surplus[:excess], now)
+        self._say_what_holds_up(service, kept + max(0, excess - len(surplus)))
         for deployment in service.deployments:
             count = desired if deployment is primary else len([t for t in running if t.deployment is deployment])
             deployment.requested = count
 
-    def _stop_old(self, service: Service, old: list[Task], mine: list[Task], blocked: int, now: float) -> None:
-        """Stop tasks that the new deployment has replaced or whose room it needs, above the healthy minimum."""
+    def _stop_old(self, service: Service, old: list[Task], mine: list[Task], blocked: int, now: float) -> int:
+        """Stop tasks that the new deployment has replaced or whose room it needs, above the healthy minimum.
+
+        Returns how many of them it has to leave because the others are protected.
+        """
         desired = service.desired_count
         minimum = math.ceil(desired * service.settings["deploymentConfiguration"]["minimumHealthyPercent"] / 100)
         sound = [task for task in mine if self.proven(task)]
@@ -223,7 +228,18 @@ class Scheduler(threading.Thread):
         bad = [task for task in old if not self.healthy(task)]
         good = [task for task in old if task not in bad]
         spare = max(0, len(sound) + len(good) - minimum)
-        self._scale_in(service, (bad + good[:spare])[: max(0, wanted)], now)
+        ready = (_free(bad) + _free(good)[:spare])[: max(0, wanted)]
+        self._scale_in(service, ready, now)
+        return max(0, min(wanted, len(bad) + min(spare, len(good))) - len(ready))
+
+    def _say_what_holds_up(self, service: Service, kept: int) -> None:
+        """Say once that protected tasks are in the way, in the words for task sets: no others are documented."""
+        if kept and not service.held_up:
+            service.event(
+                f"was unable to reach steady state because task set ({service.deployments[-1].id}) was unable to scale "
+                "in. Reason: The number of protected tasks are more than the desired count of tasks."
+            )
+        service.held_up = kept > 0
 
     def _start(self, service: Service, deployment: Deployment, count: int, tasks: list[Task]) -> None:
         if deployment.spec.get("launchType") == "EC2":
@@ -322,6 +338,11 @@ def failure_threshold(breaker: dict, desired: int) -> int:
         return rule["value"]
     share = math.ceil(desired * rule["value"] / 100)
     return min(max(3, share), 200) if rule["type"] == "BOUNDED_PERCENT" else max(1, share)
+
+
+def _free(tasks: list[Task]) -> list[Task]:
+    """Those that neither scaling in nor a deployment has to leave alone."""
+    return [task for task in tasks if not task.protected]
 
 
 def _checked(task: Task) -> bool:

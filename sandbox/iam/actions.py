@@ -134,7 +134,7 @@ _ROWS = {
         # the call names these only, and their ARNs the service
         "service? service-deployment": "DescribeServiceDeployments StopServiceDeployment",
         "service? service-revision": "DescribeServiceRevisions",
-        "task": "DescribeTasks StopTask",
+        "task": "DescribeTasks StopTask GetTaskProtection UpdateTaskProtection",
         "@resourceArn cluster service task-definition": "TagResource UntagResource ListTagsForResource",
     },
     "elasticache": {

@@ -438,5 +438,5 @@ def test_capacity_providers_and_what_is_not_there_yet(stack):
     assert {provider["name"] for provider in found} == {"FARGATE", "FARGATE_SPOT"}
     with refused("InvalidParameterException"):
         stack.ecs.create_cluster(clusterName=stack.name("x"), capacityProviders=["mine"])
-    with pytest.raises(ClientError, match=r"does not implement GetTaskProtection"):
-        stack.ecs.get_task_protection(cluster=stack.cluster)
+    with pytest.raises(ClientError, match=r"does not implement ExecuteCommand"):
+        stack.ecs.execute_command(cluster=stack.cluster, task="x", command="sh", interactive=True)

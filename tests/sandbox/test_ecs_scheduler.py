@@ -1,5 +1,6 @@
 """The scheduler's promises under thousands of made-up situations: no process, no clock, no API."""
 
+import datetime
 import math
 from types import SimpleNamespace
 
@@ -194,3 +195,40 @@ def test_thresholds_are_those_of_the_documentation():
     assert [threshold("BOUNDED_PERCENT", 10, desired) for desired in (1, 40, 4000)] == [3, 4, 200]
     assert [threshold("UNBOUNDED_PERCENT", 10, desired) for desired in (1, 40, 4000)] == [1, 4, 400]
     assert [threshold("COUNT", 2, desired) for desired in (1, 4000)] == [2, 2]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 6), percents, st.integers(0, 6), st.data())
+def test_protected_tasks_are_left_alone_and_all_else_goes_on(desired, percent, count, data):
+    """A deployment, or another desired count, with some tasks protected; and its end once none is any more."""
+    minimum, maximum = percent
+    if math.floor(desired * maximum / 100) == desired == math.ceil(desired * minimum / 100):
+        return
+    world = World(desired, minimum, maximum)
+    world.roll(1)
+    world.settle()
+    chosen = data.draw(st.sets(st.sampled_from(world.live())))
+    for task in chosen:
+        task.protected_until = utcnow() + datetime.timedelta(days=1)
+    if data.draw(st.booleans()):
+        world.roll(2)
+        count = desired
+    else:
+        world.service.desired_count, world.service.steady = count, False
+    for _ in range(60):
+        world.step()
+        assert chosen <= {*world.live("RUNNING")}
+        assert len(world.live()) <= max(math.floor(desired * maximum / 100), desired, count)
+    primary = world.service.primary
+    in_the_way = bool(chosen) if primary.definition.revision == 2 else len(chosen) > count
+    assert (primary.rollout == "COMPLETED") == (not in_the_way or primary.definition.revision == 1)
+    assert any("protected tasks" in event["message"] for event in world.service.events) == in_the_way
+    if primary.definition.revision == 1:
+        assert len(world.live()) == max(count, len(chosen))
+    for task in chosen:
+        task.protected_until = None
+    world.service.steady = False
+    world.settle()
+    assert {task.deployment for task in world.live()} <= {primary}
+    assert len(world.live("RUNNING")) == count
+    assert primary.rollout == "COMPLETED"

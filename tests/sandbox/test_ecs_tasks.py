@@ -121,7 +121,7 @@ def test_environment_is_the_definition_and_the_overrides_and_nothing_of_the_host
     assert set(env) <= {
         "A", "B", "C", "PORT", "PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "AWS_ENDPOINT_URL", "AWS_REGION",
         "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EXECUTION_ENV",
-        "ECS_CONTAINER_METADATA_URI_V4", "PWD", "OLDPWD", "SHLVL", "_",
+        "ECS_CONTAINER_METADATA_URI_V4", "ECS_AGENT_URI", "PWD", "OLDPWD", "SHLVL", "_",
     }  # fmt: skip
 
 

@@ -87,6 +87,31 @@ def test_credentials_end_with_their_task(account, stack):
     eventually(lambda: outcome(lambda: caller("iam").list_users()) == "InvalidClientTokenId")
 
 
+PROTECT = """import os, urllib.error, urllib.request
+address = os.environ["ECS_AGENT_URI"] + "/task-protection/v1/state"
+try:
+    print(urllib.request.urlopen(urllib.request.Request(address, b'{"ProtectionEnabled": true}', method="PUT")).read())
+except urllib.error.HTTPError as error:
+    print(error.code, error.read())
+"""
+
+
+@pytest.mark.parametrize("cluster", ["own", "other"])
+def test_the_agent_protects_a_task_as_its_task_role(account, stack, cluster):
+    name = stack.cluster if cluster == "own" else "other"
+    tasks = f"arn:aws:ecs:*:{ACCOUNT}:task/{name}/*"
+    role = account.role(allow("ecs:UpdateTaskProtection", on=tasks), trusts=TASKS)
+    starts = account.role(*writes(stack), trusts=TASKS)
+    task = ended(stack, stack.register(python(stack, PROTECT), taskRoleArn=role, executionRoleArn=starts))
+    output = printed(stack, task)
+    if cluster == "own":
+        assert '"TASK_NOT_VALID"' in output  # ECS's own answer to a task that belongs to no service
+    else:
+        assert output.startswith("400 ")
+        assert '"Code": "AccessDeniedException"' in output
+        assert f"not authorized to perform: ecs:UpdateTaskProtection on resource: {task['taskArn']} because" in output
+
+
 def secret_of(stack, arn: str) -> dict:
     return stack.container("echo $TOKEN", secrets=[{"name": "TOKEN", "valueFrom": arn}])
 
