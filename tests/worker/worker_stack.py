@@ -172,11 +172,15 @@ class Api:
 
 
 class FakeModel:
-    """An OpenAI-compatible endpoint whose requests wait while `hold` is set; `statuses` are given out first."""
+    """An OpenAI-compatible endpoint whose requests wait while `hold` is set; `statuses` are given out first.
+
+    Each request takes `seconds`.
+    """
 
     def __init__(self):
         self.hold = threading.Event()
         self.release = threading.Event()
+        self.seconds = 0.0
         self.statuses: list[int] = []
         self.requests: list[dict] = []
         self.text: str | None = "The model's answer."  # of the OpenAI-compatible endpoint
@@ -191,6 +195,7 @@ class FakeModel:
                 status = model.statuses.pop(0) if model.statuses else 200
                 if model.hold.is_set():
                     model.release.wait(60)
+                time.sleep(model.seconds)
                 answer = {
                     "choices": [{"message": {"content": model.text}}],
                     "output": {"message": {"role": "assistant", "content": model.blocks}},

@@ -1,4 +1,7 @@
-"""What a worker and a beat do besides their tasks: prove that their loop turns, warm up, and stop in time."""
+"""What a worker and a beat do besides their tasks: prove that their loop turns, warm up, and stop in time.
+
+What keeps a worker from being stopped is in config.protection.
+"""
 
 import gc
 import logging
@@ -19,7 +22,7 @@ from celery.worker import consumer, request, state
 from kombu.transport import redis, virtual
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
-from config import health, settings
+from config import health, protection, settings
 from config.celery import QUEUES, app
 
 logger = logging.getLogger(__name__)
@@ -47,6 +50,12 @@ class QoS(redis.QoS):
     """
 
     sweeping = False
+
+    def can_consume(self):
+        # Redis may have been asked for a message before: it is taken, as it would wait here for the worker otherwise.
+        if protection.draining.is_set() and not self.channel._in_poll:
+            return False
+        return super().can_consume()
 
     def append(self, message, delivery_tag):
         try:
@@ -235,6 +244,9 @@ class Scheduler(beat.Scheduler):
         result = super().apply_async(entry, *args, **kwargs)
         self.app.backend.client.hset(LAST_RUNS_KEY, entry.name, time.time())
         return result
+
+
+app.steps["worker"].add(protection.Step)
 
 
 @celeryd_init.connect

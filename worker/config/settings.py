@@ -30,15 +30,18 @@ def _redis_url(name: str) -> str:
     return url
 
 
-def _number(name: str, default: float) -> float:
-    """Return the positive number in `name`, or `default`; raises SettingsError when it is anything else."""
+def _number(name: str, default: float, zero: bool = False) -> float:
+    """Return the positive number in `name`, or `default`; raises SettingsError when it is anything else.
+
+    `zero` says that 0 will do, too.
+    """
     text = os.environ.get(name) or str(default)
     try:
         value = float(text)
     except ValueError:
-        value = 0
-    if value <= 0:
-        raise SettingsError(f"{name} must be a number of seconds above 0, not {text!r}.")
+        value = -1
+    if value < 0 or (value == 0 and not zero):
+        raise SettingsError(f"{name} must be a number of seconds {'from' if zero else 'above'} 0, not {text!r}.")
     return value
 
 
@@ -80,3 +83,6 @@ RESULT_EXPIRES = 24 * 3600
 
 # Seconds between SIGTERM and SIGKILL, as in the task definition's stopTimeout.
 STOP_TIMEOUT = _number("STOP_TIMEOUT", 120)
+
+# Seconds that a task must have run before its worker asks ECS for protection from scale-in and deployments; 0: never.
+PROTECT_AFTER = _number("PROTECT_AFTER", 0, zero=True)
