@@ -109,7 +109,7 @@ def judge(service: Mapping | None, deployment: str) -> tuple[str, str]:
     state = ours.get("rolloutState") or ("COMPLETED" if len(service["deployments"]) == 1 else "IN_PROGRESS")
     # the service's own count: somebody may have scaled it since the deployment began
     running, desired = service["runningCount"], service["desiredCount"]
-    if state == "COMPLETED" and running == desired:
+    if state == "COMPLETED" and running >= desired:  # more of them while those too many end, or are protected
         return DONE, f"{running} of {desired} running"
     return WAITING, f"{ours['runningCount']} of {desired} of {short(ours['taskDefinition'])} running"
 

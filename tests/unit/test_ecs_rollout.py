@@ -40,6 +40,10 @@ BACK = "ECS deployment circuit breaker: rolling back to deploymentId 2."
 VERDICTS = {
     "under way": (service(deployment("1")), WAITING),
     "completed": (service(deployment("1", state="COMPLETED")), DONE),
+    "completed, then scaled in, and a task is protected": (
+        service(deployment("1", state="COMPLETED"), running=2),
+        DONE,
+    ),
     "completed, then scaled out": (service(deployment("1", state="COMPLETED"), desired=2), WAITING),
     "failed, nothing to roll back to": (service(deployment("1", state="FAILED")), FAILED),
     "rolling back": (service(deployment("2", reason=BACK), deployment("1", "ACTIVE", "FAILED")), FAILED),
