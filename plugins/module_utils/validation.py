@@ -106,6 +106,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "elasticache_maintenance_window": {"type": "str", "default": "sun:04:30-sun:05:30"},
     "observability_log_retention_days": {"type": "int"},
     "ecs_celery_worker_stop_timeout": {"type": "int"},
+    "ecs_celery_worker_protect_after": {"type": "int"},
     "autoscaling_cpu_target": {"type": "float"},
     "autoscaling_memory_target": {"type": "float"},
     "autoscaling_scale_out_cooldown": {"type": "int"},
@@ -309,7 +310,11 @@ def _roles(values: Mapping) -> Iterator[str]:
     ):
         if values[name] is not None:
             yield from _between(name, values[name], low, high)
-    for name in ("autoscaling_scale_out_cooldown", "autoscaling_scale_in_cooldown"):
+    for name in (
+        "ecs_celery_worker_protect_after",
+        "autoscaling_scale_out_cooldown",
+        "autoscaling_scale_in_cooldown",
+    ):
         if values[name] is not None and values[name] < 0:
             yield f"{name} is {values[name]}; allowed: 0 seconds or more."
 

@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import boto3
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 from conftest import Console
@@ -47,7 +48,8 @@ class Deployer:
     def hire(self) -> None:
         """Make the user, and what the stack is given: a boundary, a KMS key, a namespace and a certificate."""
         client = self.console.sandbox.client
-        tasks = {"Effect": "Allow", "Action": ["logs:*", "secretsmanager:*", "kms:*"], "Resource": "*"}
+        actions = ["logs:*", "secretsmanager:*", "kms:*", "ecs:UpdateTaskProtection"]
+        tasks = {"Effect": "Allow", "Action": actions, "Resource": "*"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [tasks]})
         client("iam").create_policy(PolicyName=BOUNDARY.rpartition("/")[2], PolicyDocument=document)
         client("iam").create_user(UserName="deployer")
@@ -283,6 +285,33 @@ def test_a_role_without_the_boundary_is_given_nothing(deployed):
 
 def test_create_and_change_pass(deployed):
     assert deployed.console.sandbox.status()["services"]
+
+
+def test_workers_may_have_the_tasks_of_their_cluster_protected(deployed):
+    """By the ECS agent, which asks as their role; not where ecs_celery_worker_protect_after is 0."""
+    sandbox = deployed.console.sandbox
+    (uri, *_) = (
+        process.environ()["ECS_AGENT_URI"]
+        for process in psutil.process_iter(["cmdline", "username"])
+        if "--queues=langgraph" in (process.info["cmdline"] or [])
+        and process.environ().get("AWS_ENDPOINT_URL") == sandbox.daemon
+    )
+    for enabled in (True, False):
+        wanted = json.dumps({"ProtectionEnabled": enabled}).encode()
+        request = urllib.request.Request(f"{uri}/task-protection/v1/state", wanted, method="PUT")
+        with urllib.request.urlopen(request) as answer:
+            assert json.load(answer)["protection"]["ProtectionEnabled"] is enabled
+    (policy,) = sandbox.client("iam").list_role_policies(RoleName="nexus-learn-celery-worker-task")["PolicyNames"]
+    found = sandbox.client("iam").get_role_policy(RoleName="nexus-learn-celery-worker-task", PolicyName=policy)
+    (statement,) = found["PolicyDocument"]["Statement"]
+    for cluster, allowed in (("nexus-learn-cluster", True), ("nexus-learn-prod-cluster", False)):
+        task = f"arn:aws:ecs:us-east-1:123456789012:task/{cluster}/x"
+        assert applies(statement, Request("ecs:UpdateTaskProtection", task, {})) is allowed
+    off = {**deployed.changed, "ecs_celery_worker_protect_after": 0}
+    arguments = ("--tags", "ecs_celery_worker", "--check", "--diff", "-e", json.dumps(off))
+    run = deployed.console.playbook("site.yml", *DEV, *arguments)
+    assert "scale-in-protection" in run.text
+    assert re.search(r"PROTECT_AFTER.{0,40}10.{0,40}0", run.text), run.text
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ def test_the_inventories_of_the_repository_are_valid(name):
         ({"redis_node_type": "cache.r6gd.xlarge"}, ["redis_node_type", "cache.r6gd.xlarge", "cache.r6g.xlarge"]),
         ({"observability_log_retention_days": 31}, ["observability_log_retention_days", "31", "14, 30, 60"]),
         ({"ecs_celery_worker_stop_timeout": 300}, ["ecs_celery_worker_stop_timeout", "300", "2 to 120"]),
+        ({"ecs_celery_worker_protect_after": -1}, ["ecs_celery_worker_protect_after", "-1", "0 seconds or more"]),
         ({"autoscaling_cpu_target": 170}, ["autoscaling_cpu_target", "170", "1 to 100"]),
         ({"autoscaling_scale_in_cooldown": -1}, ["autoscaling_scale_in_cooldown", "-1", "0 seconds or more"]),
         (
