@@ -462,13 +462,17 @@ def _refuse_ringing(label: str, item: Mapping, ringing: Sequence[str]) -> None:
 
 def _impacts(fields: Mapping) -> dict[str, tuple[str, str]]:
     """Which changes replace tasks, and whether there are none for a moment meanwhile."""
+    impact = replacing(fields["minimum_healthy_percent"], fields["maximum_percent"])
+    return dict.fromkeys(STARTS_TASKS | FORCES, impact)
+
+
+def replacing(minimum_healthy_percent: int, maximum_percent: int) -> tuple[str, str]:
+    """Impact and note of a deployment of new tasks."""
     # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
     # A Fargate task starts in about a minute: https://github.com/aws/containers-roadmap/issues/696
-    if fields["minimum_healthy_percent"] < 100 and fields["maximum_percent"] <= 100:
-        impact = DISRUPTIVE, "running tasks stop before new ones start: none runs for about a minute"
-    else:
-        impact = IN_PLACE, "new tasks replace the running ones"
-    return dict.fromkeys(STARTS_TASKS | FORCES, impact)
+    if minimum_healthy_percent < 100 and maximum_percent <= 100:
+        return DISRUPTIVE, "running tasks stop before new ones start: none runs for about a minute"
+    return IN_PLACE, "new tasks replace the running ones"
 
 
 def _refuse_incomplete(label: str, item: Mapping, there: Mapping | None) -> None:

@@ -24,7 +24,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import (
     wait_until,
 )
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_rollout import primary, short
-from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_service import resource
+from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_service import replacing, resource
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     AnswerLost,
     Change,
@@ -40,7 +40,6 @@ PREVIOUS = "previous"
 _STOPPABLE = ("PENDING", "IN_PROGRESS")
 _STOPPING = ("STOP_REQUESTED", "ROLLBACK_REQUESTED")
 _ROLLING_BACK = (*_STOPPING, "ROLLBACK_IN_PROGRESS")
-_REPLACED = "new tasks replace the running ones"
 
 
 # ---- describe ----
@@ -141,7 +140,7 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         refuse_foreign(label, ecs_verbs.tags(entry["service"]), params)
         if params["state"] == RESTARTED:
             before = f"{primary(entry['service'])['id']} of {short(entry['revision']['task_definition'])}"
-            changes.append(Change(label, "update", "deployment", before, "a new one of the same", note=_REPLACED))
+            changes.append(Change(label, "update", "deployment", before, "a new one of the same", *_impact(entry)))
         else:
             changes += _plan_back(params, name, entry, label)
     return changes
@@ -155,14 +154,19 @@ def _plan_back(params: Mapping, name: str, entry: Mapping, label: str) -> list[C
         raise Refused(f"{name} cannot be rolled back: {entry['problem']} Name another with to=<revision number>.")
     before, after = _shown(entry["revision"]), _shown(target)
     if _stops(params, entry):
-        changes = [Change(label, "update", "deployment", "in progress", "stopped and rolled back", note=_REPLACED)]
-        return changes + update(label, before, after)
+        stop = Change(label, "update", "deployment", "in progress", "stopped and rolled back", *_impact(entry))
+        return [stop, *update(label, before, after)]
     if before != after and not target["active"]:
         raise Refused(
             f"{name} cannot be rolled back: {after['task_definition']} was deregistered, and ECS starts no task of it. "
             "Name another with to=<revision number>."
         )
-    return update(label, before, after, {"task_definition": ("in-place", _REPLACED)})
+    return update(label, before, after, {"task_definition": _impact(entry)})
+
+
+def _impact(entry: Mapping) -> tuple[str, str]:
+    percents = entry["service"].get("deploymentConfiguration", {})
+    return replacing(percents.get("minimumHealthyPercent", 100), percents.get("maximumPercent", 200))
 
 
 def _stops(params: Mapping, entry: Mapping) -> bool:

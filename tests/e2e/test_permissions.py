@@ -135,19 +135,21 @@ class Deployer:
         yield ("playbooks/run.yml", *changed, "-e", json.dumps({"command": ["echo", "x"], "image": "busybox"}))
         yield ("playbooks/restart.yml", *changed, *service)
         yield ("playbooks/rollback.yml", *changed, *service)
-        self.hang("nexus-learn-celery-langgraph")
+        self.hang("nexus-learn-celery-langgraph-service")
         yield ("playbooks/rollback.yml", *changed, *service)
 
-    def hang(self, family: str) -> None:
+    def hang(self, service: str) -> None:
         """Somebody deploys what never becomes healthy."""
         ecs = self.console.sandbox.client("ecs")
-        definition = ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
+        place = {"cluster": "nexus-learn-cluster"}
+        (there,) = ecs.describe_services(**place, services=[service])["services"]
+        definition = ecs.describe_task_definition(taskDefinition=there["taskDefinition"])["taskDefinition"]
         check = {"command": ["CMD", "false"], "startPeriod": 300, "interval": 300}
         known = ecs.meta.service_model.operation_model("RegisterTaskDefinition").input_shape.members
         given = {key: definition[key] for key in known if key in definition}
         given["containerDefinitions"] = [{**one, "healthCheck": check} for one in given["containerDefinitions"]]
         arn = ecs.register_task_definition(**given)["taskDefinition"]["taskDefinitionArn"]
-        ecs.update_service(cluster="nexus-learn-cluster", service=f"{family}-service", taskDefinition=arn)
+        ecs.update_service(**place, service=service, taskDefinition=arn)
 
     def client(self, service: str):
         """One of the deployer's own, for a call that no run makes."""
