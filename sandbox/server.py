@@ -20,7 +20,7 @@ from .processes import reap, start_time
 
 log = logging.getLogger("sandbox")
 
-PLUGINS = ("moto_gaps", "elbv2", "elasticache", "ecs", "autoscaling")
+PLUGINS = ("moto_gaps", "iam.simulate", "service_quotas", "elbv2", "elasticache", "ecs", "autoscaling")
 """In this order they are installed; they reset and stop in the opposite one, so that nobody loses what it stands on."""
 XML_SERVICES = {"s3", "s3control", "route53", "cloudfront"}
 """REST services that answer in XML; what speaks neither XML nor the query protocol is answered in JSON."""

@@ -75,7 +75,8 @@ TYPES = {
         "log-stream": Type("logs:{region}:{account}:log-group:{group}:log-stream:{name}", ("logStreamName",)),
     },
     "secretsmanager": {"secret": Type("secretsmanager:{region}:{account}:secret:{name}", ("SecretId", "Name"))},
-    "iam": {"role": Type("iam::{account}:role/{name}", ("RoleName",))},
+    "iam": {"role": Type("iam::{account}:role/{name}", ("RoleName", "PolicySourceArn"))},
+    "ecr": {"repository": Type("ecr:{region}:{account}:repository/{name}", ("repositoryName",))},
     "kms": {"key": Type("kms:{region}:{account}:key/{name}", ("KeyId", "KmsKeyId"))},
     "cloudwatch": {
         "alarm": Type("cloudwatch:{region}:{account}:alarm:{name}", ("AlarmName", "AlarmNames")),
@@ -180,8 +181,8 @@ _ROWS = {
     "secretsmanager": {
         "+secret": "CreateSecret",
         "secret": (
-            "DescribeSecret GetSecretValue PutSecretValue UpdateSecret UpdateSecretVersionStage DeleteSecret "
-            "RestoreSecret TagResource UntagResource"
+            "DescribeSecret GetResourcePolicy GetSecretValue PutSecretValue UpdateSecret UpdateSecretVersionStage "
+            "DeleteSecret RestoreSecret TagResource UntagResource"
         ),
     },
     "iam": {
@@ -190,8 +191,11 @@ _ROWS = {
             "GetRole UpdateRole DeleteRole UpdateAssumeRolePolicy ListRolePolicies GetRolePolicy PutRolePolicy "
             "DeleteRolePolicy ListAttachedRolePolicies AttachRolePolicy DetachRolePolicy "
             "PutRolePermissionsBoundary DeleteRolePermissionsBoundary TagRole UntagRole ListRoleTags "
-            "ListInstanceProfilesForRole PassRole"
+            "ListInstanceProfilesForRole PassRole SimulatePrincipalPolicy"
         ),
+    },
+    "ecr": {
+        "repository": "BatchGetImage",
     },
     "kms": {
         "key": "DescribeKey Encrypt Decrypt GenerateDataKey CreateGrant ScheduleKeyDeletion",

@@ -29,7 +29,7 @@ def find(access_key: str, account: str, partition: str) -> Credentials | None:
         for key in user.access_keys:
             if key.access_key_id == access_key and key.status == "Active":
                 groups = iam.get_groups_for_user(user.name)
-                policies = tuple(policy for owner in (user, *groups) for policy in _policies(owner))
+                policies = tuple(policy for owner in (user, *groups) for policy in policies_of(owner))
                 return Credentials(key.secret_access_key, Principal(user.arn, account, policies))
     session = sts_backends[account][partition].get_assumed_role_from_access_key(access_key)
     if session is None:
@@ -41,20 +41,24 @@ def find(access_key: str, account: str, partition: str) -> Credentials | None:
 def _of_session(session, iam) -> Principal:
     name = session.role_arn.rpartition("/")[2]
     role = next((role for role in list(iam.roles.values()) if role.name == name), None)
-    boundary = role and role.permissions_boundary_arn
     return Principal(
         arn=session.arn,
         account=session.account_id,
-        identity=tuple(_policies(role)) if role else (),
-        boundary=_document(iam.managed_policies[boundary]) if boundary in iam.managed_policies else None,
+        identity=tuple(policies_of(role)) if role else (),
+        boundary=boundary_of(role, iam),
         sessions=(parse(session.policy),) if session.policy else None,
         role_arn=session.role_arn,
     )
 
 
-def _policies(owner) -> list[dict]:
+def policies_of(owner) -> list[dict]:
     """Inline and attached policies of a user, a group or a role."""
     return [*map(parse, owner.policies.values()), *map(_document, owner.managed_policies.values())]
+
+
+def boundary_of(owner, iam) -> dict | None:
+    arn = getattr(owner, "permissions_boundary_arn", None)
+    return _document(iam.managed_policies[arn]) if arn in iam.managed_policies else None
 
 
 def _document(policy) -> dict:
