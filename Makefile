@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help up test down install sandbox deploy check cost smoke-test outputs lint molecule bench docs journal policies \
-	status logs scale restart rollback run exec diagnose
+	status logs scale restart rollback run exec diagnose verify
 
 ENV ?= dev
 PYTHON_IN_VENV := .venv/bin/python
@@ -37,6 +37,9 @@ deploy: sandbox ## Deploy ENV to the sandbox, or with TAG=1.4.0 that version of 
 
 check: sandbox ## Show what deploy would change
 	@$(IN_SANDBOX) ansible-playbook site.yml -i inventories/$(ENV) --check --diff
+
+verify: sandbox ## Whether the next deploy finds what it needs: image, roles, secrets, network, quotas, Redis
+	@$(IN_SANDBOX) ansible-playbook playbooks/verify.yml -i inventories/$(ENV)
 
 cost: sandbox ## What ENV costs by the month, line by line
 	@$(IN_SANDBOX) ansible-playbook playbooks/cost.yml -i inventories/$(ENV)

@@ -33,18 +33,18 @@ POLICIES = {
     "traffic": ("elasticloadbalancing",),
     "redis": ("elasticache",),
     "storage": ("s3", "secretsmanager", "kms"),
-    "services": ("ecs", "application-autoscaling", "servicediscovery"),
-    "observability": ("logs", "cloudwatch"),
+    "services": ("ecs", "ecr", "application-autoscaling", "servicediscovery"),
+    "observability": ("logs", "cloudwatch", "servicequotas"),
     "identity": ("iam",),
 }
 """Files, and the services whose statements stand in each: a managed policy holds 6,144 characters at most."""
-PREFIX = {"elbv2": "elasticloadbalancing"}
+PREFIX = {"elbv2": "elasticloadbalancing", "service-quotas": "servicequotas"}
 """botocore's name of a service, and that of its actions, where they differ."""
 TITLES = {
     "ec2": "Ec2", "ecs": "Ecs", "elasticache": "ElastiCache", "elasticloadbalancing": "Elb", "logs": "Logs",
     "secretsmanager": "Secrets", "iam": "Iam", "kms": "Kms", "cloudwatch": "CloudWatch", "s3": "S3", "sts": "Sts",
     "application-autoscaling": "AutoScaling", "servicediscovery": "CloudMap", "acm": "Acm", "sns": "Sns",
-    "ssm": "Ssm",
+    "ssm": "Ssm", "ecr": "Ecr", "servicequotas": "ServiceQuotas",
 }  # fmt: skip
 
 CLUSTER = "{{ name_prefix }}-cluster"
@@ -60,6 +60,7 @@ NAMES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("secretsmanager", "secret"): "{{ name_prefix }}/*",
     ("application-autoscaling", "scalable-target"): "*",
     ("kms", "key"): "*",
+    ("ecr", "repository"): "{{ image_repository }}",
     ("elasticache", "user"): "*",
     ("elasticache", "replicationgroup"): "{{ name_prefix }}-redis",
     ("elasticache", "subnetgroup"): "{{ name_prefix }}-redis",

@@ -41,7 +41,7 @@ options:
 
 _COLLECTION = "nexus_learn.aws."
 # has no plan
-_CHECKS = {f"{_COLLECTION}validate"}
+_CHECKS = {f"{_COLLECTION}validate", f"{_COLLECTION}verify"}
 _PLAN = f"{_COLLECTION}plan"
 # a playbook's word to this callback: set_stats with data: {nexus_learn_plan: {view: cost, assumed: {...}}}
 _STAT = "nexus_learn_plan"

@@ -37,17 +37,23 @@ class AggregateAction(ActionBase):
     @classmethod
     def here(cls, args: Mapping[str, Any], *, check_mode: bool, aws: Aws | None = None) -> dict[str, Any]:
         """The module's result, of a run in this process. ``aws`` is shared by those that run one after another."""
-        validation = ArgumentSpecValidator(**full_spec(cls.spec)).validate(_plain(args))
-        if validation.error_messages:
-            return {"failed": True, "msg": "; ".join(validation.error_messages)}
+        params, wrong = cls.valid(args)
+        if wrong:
+            return {"failed": True, "msg": "; ".join(wrong)}
         show = Display().display
         return enter(
             cls.aggregate,
-            validation.validated_parameters,
+            params,
             check_mode=check_mode,
             say=lambda line: show(f"    {line}"),
             aws=aws,
         )
+
+    @classmethod
+    def valid(cls, args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """The arguments with their types and defaults, and what is wrong with them."""
+        validation = ArgumentSpecValidator(**full_spec(cls.spec)).validate(_plain(args))
+        return validation.validated_parameters, validation.error_messages
 
 
 def _plain(value: Any) -> Any:

@@ -6,16 +6,34 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
+from ansible.playbook import Playbook
 from ansible.playbook.block import Block
 from ansible.playbook.task import Task
 
 # They touch nothing outside the play.
 _HARMLESS = {"ansible.builtin.debug", "ansible.builtin.meta"}
 _COLLECTION = "nexus_learn.aws."
+_PLAN = f"{_COLLECTION}plan"
 
 
 class Unforeseeable(Exception):
     """A task of the play is of a kind whose effect cannot be told in advance; the text says which."""
+
+
+def first_play(playbook: str, task: Task, task_vars: Mapping[str, Any], loader: Any) -> tuple[Task, dict[str, Any]]:
+    """The task of another playbook's first play that plans it, and the variables that it would have there.
+
+    Loaded within a run of ``task``'s play: inventory, extra variables and options are the same.
+    """
+    manager = task.get_variable_manager()
+    here = loader.get_basedir()
+    try:
+        play = Playbook.load(playbook, variable_manager=manager, loader=loader).get_plays()[0]
+    finally:
+        loader.set_basedir(here)
+    first = next(one for block in play.compile() for one in _tasks(block) if one.resolved_action == _PLAN)
+    host = manager._inventory.get_host(task_vars["inventory_hostname"])
+    return first, {**task_vars, **manager.get_vars(play=play, host=host, task=first)}
 
 
 def following(

@@ -14,11 +14,13 @@ import pytest
 import yaml
 from ansible_collections.nexus_learn.aws.plugins.doc_fragments import service as service_fragment
 from ansible_collections.nexus_learn.aws.plugins.doc_fragments.plan import ModuleDocFragment
-from ansible_collections.nexus_learn.aws.plugins.module_utils import doors, validation
+from ansible_collections.nexus_learn.aws.plugins.module_utils import doors, validation, verify_tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
-MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py") if path.stem not in ("plan", "validate"))
+# controller-side only, documented and without a module of their own
+ACTIONS = ("plan", "validate", "verify")
+MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py") if path.stem not in ACTIONS)
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
@@ -40,6 +42,14 @@ def test_a_default_that_stands_outside_its_role_is_the_same_there():
     copies = [(name, value) for name, value in copies if name in defaults]
     assert {"elasticache_port", "ecs_backend_port", "elasticache_snapshot_window"} <= {name for name, _ in copies}
     assert copies == [(name, defaults[name]) for name, _ in copies]
+
+
+def test_what_is_verified_of_a_shutdown_is_what_the_worker_does():
+    settings, lifecycle = ((ROOT / f"worker/config/{name}.py").read_text() for name in ("settings", "lifecycle"))
+    limits = {name: float(value) for name, value in re.findall(r'_number\("(\w+_TIME_LIMIT)", (\d+)\)', settings)}
+    assert limits == verify_tasks.TIME_LIMITS
+    assert f"VISIBILITY_TIMEOUT = {verify_tasks.VISIBILITY} * max(TIME_LIMIT.values())" in settings
+    assert f"settings.STOP_TIMEOUT - {verify_tasks.HAND_BACK}," in lifecycle
 
 
 def test_every_role_has_argument_specs():
