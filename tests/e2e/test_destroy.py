@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from steps import writes
 
 SITE = ("site.yml", "-i", "inventories/dev")
-DESTROY = ("playbooks/destroy.yml", "-i", "inventories/dev", "-e", "stack=nexus-learn")
+ALONE = ("playbooks/destroy.yml", "-i", "inventories/dev", "-e", "stack=nexus-learn")
+DESTROY = (*ALONE, "-e", "delete_redis=nexus-learn-redis")
 TWO_SERVICES = {
     "celery_services": [
         {"name": "celery-langgraph", "queues": ["langgraph"], "desired_count": 1},
@@ -47,6 +50,23 @@ def deployed(console) -> None:
     iam.untag_role(RoleName="nexus-learn-backend-task", TagKeys=["Environment"])
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((), "Confirm that it is to be deleted, after a final snapshot, with -e delete_redis=nexus-learn-redis"),
+        (("-e", "delete_redis=nexus-learn"), "you gave nexus-learn. Nothing was touched."),
+        (
+            ("-e", "delete_redis=nexus-learn-redis", "-e", "deployment_bucket_delete=true"),
+            "Confirm it with -e delete_bucket=nexus-learn-deployment. Nothing was touched.",
+        ),
+    ],
+)
+def test_what_holds_data_is_confirmed_by_its_name(console, deployed, given, words):
+    run = console.playbook(*ALONE, *given, succeeds=False)
+    assert words in run.text
+    assert writes(run.step) == []
+
+
 @pytest.fixture(scope="module")
 def foretold(console, deployed) -> list[str]:
     return console.playbook(*DESTROY, "--check").changed_tasks
@@ -57,17 +77,23 @@ def test_a_check_deletes_nothing(console, foretold):
     assert "ecs_celery_worker : destroy | Drain and delete the workers" in foretold
 
 
-def test_ctrl_c_after_the_services_and_again(console, foretold):
+def test_ctrl_c_while_redis_is_being_deleted(console, foretold):
     client = console.sandbox.client
-    before = console.interrupted(*DESTROY, after="TASK [elasticache : destroy")
+    before = console.interrupted(*DESTROY, after="replication group nexus-learn-redis: deleting")
     assert services(console) == [], "every service is gone before Redis is touched"
     targets = client("application-autoscaling").describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"]
     assert targets == []
-    run = console.playbook(*DESTROY)
+    assert before.count("is left alone") == 1
+
+
+def test_ctrl_c_in_the_network_and_again(console, foretold):
+    client = console.sandbox.client
+    before = console.interrupted(*ALONE, after="TASK [network : destroy | Delete the VPC")
+    assert client("elasticache").describe_replication_groups()["ReplicationGroups"] == []
+    assert "log group /ecs/nexus-learn/theirs is left alone" in re.sub(r"\s+", " ", before)
+    run = console.playbook(*ALONE)
     assert set(run.changed_tasks) <= set(foretold)
     assert "ecs_celery_worker : destroy | Drain and delete the workers" not in run.changed_tasks
-    assert before.count("is left alone") == 1
-    assert "log group /ecs/nexus-learn/theirs is left alone" in run.text
     assert "IAM role nexus-learn-backend-task is left alone" in run.text
 
 
@@ -84,7 +110,15 @@ def test_nothing_is_left_but_what_others_own(console, foretold):
     names = [group["CacheParameterGroupName"] for group in groups]
     assert [name for name in names if not name.startswith("default.")] == ["nexus-learn-prod-redis7"]
     assert console.sandbox.status()["services"] == []
-    assert console.playbook(*DESTROY).changed == 0
+    run = console.playbook(*ALONE)
+    assert run.changed == 0, "Redis is gone, and need not be confirmed any more"
+    (snapshot,) = client("elasticache").describe_snapshots()["Snapshots"]
+    assert re.findall(r"\(item=(.+?)\) =>", run.output) == [
+        f"snapshot {snapshot['SnapshotName']}",
+        "secret nexus-learn/redis",
+        "log group /ecs/nexus-learn/theirs",
+        "bucket nexus-learn-deployment-123456789012-us-east-1",
+    ]
     # a cluster of the same name, made by somebody else, stops nothing
     tags = [{"key": key, "value": value} for key, value in THEIRS.items()]
     client("ecs").create_cluster(clusterName="nexus-learn-cluster", tags=tags)
@@ -94,7 +128,8 @@ def test_nothing_is_left_but_what_others_own(console, foretold):
     assert "Kept: the bucket nexus-learn-deployment-123456789012-us-east-1 with the journal of this stack" in run.text
     bucket = client("s3").list_buckets()["Buckets"]
     assert [item["Name"] for item in bucket] == ["nexus-learn-deployment-123456789012-us-east-1"]
-    run = console.playbook(*DESTROY, "-e", "deployment_bucket_delete=true")
+    bucket = ("-e", "deployment_bucket_delete=true", "-e", "delete_bucket=nexus-learn-deployment")
+    run = console.playbook(*ALONE, *bucket)
     assert run.changed_tasks == ["deployment : destroy | Delete the bucket with the journal"]
     assert client("s3").list_buckets()["Buckets"] == []
     assert client("ecs").describe_clusters(clusters=["nexus-learn-cluster"])["clusters"][0]["status"] == "ACTIVE"

@@ -132,7 +132,12 @@ class Deployer:
         yield from self.verbs()
         yield self.destroy
 
-    destroy = ("playbooks/destroy.yml", *DEV, "-e", "stack=nexus-learn", "-e", "deployment_bucket_delete=true")
+    confirmed = ("stack=nexus-learn", "delete_redis=nexus-learn-redis", "delete_bucket=nexus-learn-deployment")
+    destroy = (
+        "playbooks/destroy.yml",
+        *DEV,
+        *(word for one in (*confirmed, "deployment_bucket_delete=true") for word in ("-e", one)),
+    )
 
     def verbs(self):
         """Of the services, between change and destroy."""

@@ -269,7 +269,8 @@ def test_destroy_asks_for_the_name(console, url):
 
 
 def test_destroy_leaves_nothing_but_the_final_snapshot(console):
-    destroy = ("playbooks/destroy.yml", "-i", "inventories/dev", "-e", "stack=nexus-learn")
+    confirmed = ("-e", "stack=nexus-learn", "-e", "delete_redis=nexus-learn-redis")
+    destroy = ("playbooks/destroy.yml", "-i", "inventories/dev", *confirmed)
     token = auth_token(console)
     foretold = console.playbook(*destroy, "--check")
     # with another block than the one it was made with: what is there is taken away, whatever the inventory says by now

@@ -22,7 +22,8 @@ STRIDE = int(os.environ.get("FAULT_STRIDE") or 0)
 FEW = 2
 MODULES = Path(__file__).parents[2] / "plugins" / "modules"
 # of the lock, test_lock.py has cases of its own
-NO_WRITES = {"validate", "verify", "plan", "deployment_journal", "deployment_lock", "ecs_service_status", "ecs_task_logs"}
+READ = {"deployment_journal", "diagnose", "ecs_rollout", "ecs_service_status", "ecs_task_logs", "stack_leftovers"}
+NO_WRITES = READ | {"validate", "verify", "plan", "deployment_lock"}
 # What they do is done once, not made so: test_ecs_verbs.py has what becomes of it when an answer is lost.
 ONCE = {"ecs_service_count", "ecs_service_deployment", "ecs_task_run"}
 
