@@ -80,6 +80,14 @@ def test_a_digest_takes_the_place_of_a_tag(console):
     assert {change["after"] for change in run.plan["changes"]} == {f"nexus-learn-worker@{digest}"}
 
 
+def test_a_version_that_is_not_there_is_refused_before_anything_is_touched(console):
+    missing = "123456789012.dkr.ecr.us-east-1.amazonaws.com/none"
+    run = console.playbook(*DEPLOY, "-e", f"app_image={missing}:1", "-e", "image_tag=2", succeeds=False)
+    assert "Nothing was touched. Before the next deployment:" in run.text
+    assert f"image: {missing}:2" in run.text
+    assert steps.writes(run.step) == []
+
+
 def test_a_worker_that_crashes_fails_the_play_and_says_why(console, ecs):
     beat = beats(ecs)
     run = console.playbook(*DEPLOY, "-e", "image_tag=3", "-e", "ecs_celery_worker_app=config.nothing", succeeds=False)
