@@ -102,17 +102,15 @@ def _quota(aws: Aws, code: str) -> tuple[float, float | None]:
     except client.exceptions.NoSuchResourceException:  # nobody has had it raised
         quota = client.get_aws_default_service_quota(ServiceCode="fargate", QuotaCode=code)["Quota"]
     metric, now = quota["UsageMetric"], datetime.now(UTC)
-    points = aws.client("cloudwatch").get_metric_statistics(
-        Namespace=metric["MetricNamespace"],
-        MetricName=metric["MetricName"],
-        Dimensions=[{"Name": name, "Value": value} for name, value in metric["MetricDimensions"].items()],
+    dimensions = [{"Name": name, "Value": value} for name, value in metric["MetricDimensions"].items()]
+    asked = {"Namespace": metric["MetricNamespace"], "MetricName": metric["MetricName"], "Dimensions": dimensions}
+    (answer,) = aws.client("cloudwatch").get_metric_data(
+        MetricDataQueries=[{"Id": "used", "MetricStat": {"Metric": asked, "Period": 60, "Stat": "Maximum"}}],
         StartTime=now - timedelta(minutes=_USAGE_MINUTES),
         EndTime=now,
-        Period=60,
-        Statistics=["Maximum"],
-    )["Datapoints"]
-    latest = max(points, key=lambda point: point["Timestamp"], default=None)
-    return quota["Value"], latest and latest["Maximum"]
+        ScanBy="TimestampDescending",
+    )["MetricDataResults"]
+    return quota["Value"], next(iter(answer["Values"]), None)
 
 
 def quota_finding(provider: str, code: str, needed: float, ours: float, quota: float, used: float | None) -> Finding:

@@ -320,8 +320,9 @@ def test_workers_may_have_the_tasks_of_their_cluster_protected(deployed):
         request = urllib.request.Request(f"{uri}/task-protection/v1/state", wanted, method="PUT")
         with urllib.request.urlopen(request) as answer:
             assert json.load(answer)["protection"]["ProtectionEnabled"] is enabled
-    (policy,) = sandbox.client("iam").list_role_policies(RoleName="nexus-learn-celery-worker-task")["PolicyNames"]
-    found = sandbox.client("iam").get_role_policy(RoleName="nexus-learn-celery-worker-task", PolicyName=policy)
+    found = sandbox.client("iam").get_role_policy(
+        RoleName="nexus-learn-celery-worker-task", PolicyName="scale-in-protection"
+    )
     (statement,) = found["PolicyDocument"]["Statement"]
     for cluster, allowed in (("nexus-learn-cluster", True), ("nexus-learn-prod-cluster", False)):
         task = f"arn:aws:ecs:us-east-1:123456789012:task/{cluster}/x"
