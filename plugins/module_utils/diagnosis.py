@@ -721,14 +721,14 @@ def beat_doubled(facts: Facts, commands: Commands) -> Iterator[Finding]:
         return
     services = [name for name in _services(facts) if _kind(_of(facts, name)) == "beat"]
     stray = [task for task in running if task.get("group") not in [f"service:{name}" for name in services]]
-    commands_ = [f"aws ecs stop-task --cluster {commands.cluster} --task {short(task['taskArn'])}" for task in stray]
+    mending = [f"aws ecs stop-task --cluster {commands.cluster} --task {short(task['taskArn'])}" for task in stray]
     if any(_services(facts)[name]["desiredCount"] > 1 for name in services):
-        commands_.append(commands.site("--tags ecs_celery_beat"))
+        mending.append(commands.site("--tags ecs_celery_beat"))
     yield Finding(
         "beat_doubled", service_resource(services[0]) if services else f"cluster {commands.cluster}",
         f"{len(running)} beats run, and each sends every periodic task",
         ", ".join(f"task {short(task['taskArn'])} ({task.get('group') or 'no group'})" for task in running),
-        " && ".join(commands_) or commands.site("--tags ecs_celery_beat"), services,
+        " && ".join(mending) or commands.site("--tags ecs_celery_beat"), services,
     )  # fmt: skip
 
 
