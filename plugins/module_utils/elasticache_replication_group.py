@@ -1228,7 +1228,8 @@ def _apply_absent(aws: Aws, params: Mapping, current: Mapping, planned: Mapping,
     cache = aws.client("elasticache")
     if group_resource(params) in planned:
         arguments = {}
-        if params["final_snapshot_identifier"] and current["replication_group"]["status"] == "available":
+        # one that could not be created has nothing to be kept; in any other state AWS takes the snapshot, or refuses
+        if params["final_snapshot_identifier"] and current["replication_group"]["status"] != "create-failed":
             arguments["FinalSnapshotIdentifier"] = params["final_snapshot_identifier"]
         cache.delete_replication_group(ReplicationGroupId=lower_name(params), **arguments)
         _wait_for(aws, params, lambda group: "not deleted yet" if group else None, say)
