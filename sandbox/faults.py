@@ -50,7 +50,7 @@ DEFAULTS: dict[str, Any] = {
 }
 THROTTLED = {"ec2": "RequestLimitExceeded", "s3": "SlowDown"}
 """What a throttled call is answered; otherwise it follows from the protocol (`throttling_code`)."""
-READS = ("Describe", "Get", "List", "BatchGet", "Head", "Lookup", "Search", "Simulate")
+READS = ("Describe", "Get", "List", "BatchGet", "Head", "Lookup", "Search", "Simulate", "Filter")
 """Operations whose names begin so change nothing."""
 
 

@@ -42,7 +42,7 @@ _UNKNOWN_CREDENTIALS = (
 )
 _LOADER = botocore.loaders.create_loader() if boto3 else None
 
-READS = ("Describe", "Get", "List", "BatchGet", "Head", "Lookup", "Search", "Simulate", "Select", "Assume")
+READS = ("Describe", "Get", "List", "BatchGet", "Head", "Lookup", "Search", "Simulate", "Select", "Assume", "Filter")
 
 
 class WriteUnanswered(AnswerLost, botocore.exceptions.BotoCoreError if boto3 else Exception):

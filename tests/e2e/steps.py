@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 CALLBACKS = Path(__file__).parent / "callback_plugins"
-READS = ("Describe", "Get", "List", "BatchGet", "Head", "Simulate")
+READS = ("Describe", "Get", "List", "BatchGet", "Head", "Simulate", "Filter")
 
 
 def recorded(file: Path) -> list[dict[str, Any]]:

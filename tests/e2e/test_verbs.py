@@ -77,6 +77,7 @@ def test_what_cannot_be_read_is_unknown_and_who_is_not_there_is_told_who_is(depl
 
 def test_logs_of_all_services_in_one_order(deployed):
     run = verb(deployed, "logs", "-e", "since=1h", "-e", "lines=1000")
+    assert steps.writes(run.step) == []
     lines = re.findall(r"^ +(\S+Z) ([a-z-]+)/[0-9a-f]{8} ", run.output, re.MULTILINE)
     assert {"backend", "celery-beat", "celery-worker"} <= {name for _, name in lines}
     assert [time for time, _ in lines] == sorted(time for time, _ in lines)

@@ -11,7 +11,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.nexus_learn.aws.plugins.module_utils import doors, prices
 from botocore.client import BaseClient
 
-READS = ("Describe", "Get", "List", "BatchGet", "Head", "Assume")
+READS = ("Describe", "Get", "List", "BatchGet", "Head", "Assume", "Filter")
 
 
 class Calls(list):

@@ -130,6 +130,8 @@ def test_alarms_that_ring_are_named_and_those_of_target_tracking_are_not(verb, s
 
 
 def test_logs_are_in_order_and_say_whose_they_are(verb, stack):
+    """And a read whose answer is lost is asked for again, as one that changes something would not be."""
+    assert "FilterLogEvents".startswith(aws.READS)
     found = []
     while len(found) < 2:  # the awslogs driver sends in batches
         found = verb("ecs_task_logs", since="1h")["events"]

@@ -65,7 +65,8 @@ def changes(statements: list[dict]) -> list[tuple[dict, str, str]]:
         for one in statements
         for action in one["Action"]
         for pattern in one["Resource"]
-        if not re.search(r":(Describe|List|Get|BatchGet|Simulate)", action) and not re.search(NEVER_TAGGED, one["Sid"])
+        if not re.search(r":(Describe|List|Get|BatchGet|Simulate|Filter)", action)
+        and not re.search(NEVER_TAGGED, one["Sid"])
     ]
 
 
