@@ -61,7 +61,7 @@ def test_a_version_is_foretold_and_rolled_out_beat_last(console, ecs):
     first, _, rest = run.output.partition(TOGETHER)
     assert f"(service {API}) has started" in first
     assert f"(service {WORKER}) has started" in first
-    assert BEAT not in first
+    assert f"(service {BEAT})" not in first
     assert f"(service {BEAT}) has started" in rest.partition(LAST)[0]
     old, new = beats(ecs)
     assert old["stoppedAt"] <= new["createdAt"], "never two beats"
