@@ -156,3 +156,9 @@ def test_the_deployer_s_policies_stay_out_of_git_and_the_collection():
     """playbooks/deployer_policy.yml writes them to deployer/; they name the account."""
     assert "/deployer/" in (ROOT / ".gitignore").read_text().splitlines()
     assert "deployer" in yaml.safe_load((ROOT / "galaxy.yml").read_text())["build_ignore"]
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """The folders of tests are no packages: pytest takes the second of them for the first."""
+    names = [path.name for path in ROOT.glob("tests/*/test_*.py")]
+    assert sorted(names) == sorted(set(names))
