@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.nexus_learn.aws.plugins.module_utils import validation
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,12 +151,14 @@ def test_what_aws_allows_is_allowed(changes):
     assert errors(**changes) == []
 
 
+@settings(deadline=None)
 @given(low=st.integers(-2, 12), desired=st.integers(-2, 12), high=st.integers(-2, 12))
 def test_counts_are_right_exactly_when_they_are_in_order(low, desired, high):
     found = errors(celery_min_count=low, celery_desired_count=desired, celery_max_count=high)
     assert (found == []) == (0 <= low <= desired <= high and high >= 1)
 
 
+@settings(deadline=None)
 @given(nodes=st.integers(0, 8), failover=st.booleans(), multi_az=st.booleans())
 def test_failover_and_multi_az_need_what_aws_says(nodes, failover, multi_az):
     found = errors(redis_num_nodes=nodes, redis_automatic_failover_enabled=failover, redis_multi_az_enabled=multi_az)
@@ -164,6 +166,7 @@ def test_failover_and_multi_az_need_what_aws_says(nodes, failover, multi_az):
     assert (found == []) == allowed
 
 
+@settings(deadline=None)
 @given(cpu=st.sampled_from([128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768]), gib=st.integers(0, 130))
 def test_fargate_pairs(cpu, gib):
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
