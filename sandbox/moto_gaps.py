@@ -178,13 +178,18 @@ def security_group_in_use(sandbox: Sandbox) -> None:
 
 def group_users(sandbox: Sandbox, region: str) -> set[str]:
     """Security groups of load balancers, cache clusters and ECS services: on AWS their network interfaces hold them."""
-    balancers = sandbox.client("elbv2", region).describe_load_balancers()["LoadBalancers"]
+
+    def every(service: str, operation: str, key: str, **arguments: str) -> list:
+        pages = sandbox.client(service, region).get_paginator(operation).paginate(**arguments)
+        return [item for page in pages for item in page[key]]
+
+    balancers = every("elbv2", "describe_load_balancers", "LoadBalancers")
     used = {group for balancer in balancers for group in balancer.get("SecurityGroups", [])}
-    clusters = sandbox.client("elasticache", region).describe_cache_clusters()["CacheClusters"]
+    clusters = every("elasticache", "describe_cache_clusters", "CacheClusters")
     used |= {group["SecurityGroupId"] for cluster in clusters for group in cluster.get("SecurityGroups", [])}
     ecs = sandbox.client("ecs", region)
-    for cluster in ecs.list_clusters()["clusterArns"]:
-        arns = ecs.list_services(cluster=cluster, maxResults=100)["serviceArns"]
+    for cluster in every("ecs", "list_clusters", "clusterArns"):
+        arns = every("ecs", "list_services", "serviceArns", cluster=cluster)
         for start in range(0, len(arns), 10):
             for service in ecs.describe_services(cluster=cluster, services=arns[start : start + 10])["services"]:
                 network = service.get("networkConfiguration", {}).get("awsvpcConfiguration", {})

@@ -100,20 +100,10 @@ def _ecs(facts: Facts, params: Mapping) -> None:
         names = sorted({*(arn.rsplit("/", 1)[-1] for arn in arns), *params["services"]})
         return ecs_rollout.read_services(aws, cluster, names)
 
-    def tasks(status: str) -> list[dict]:
-        arns = aws.pages("ecs", "list_tasks", "taskArns", cluster=cluster, desiredStatus=status)
-        batches = together(
-            *(lambda i=i: aws.client("ecs").describe_tasks(cluster=cluster, tasks=arns[i : i + 100])["tasks"]
-              for i in range(0, len(arns), 100))
-        )  # fmt: skip
-        return [task for batch in batches for task in batch]
-
-    facts["services"], running, stopped = together(
+    facts["services"], facts["tasks"] = together(
         lambda: facts.read("ecs services", services, {}),
-        lambda: facts.read("ecs tasks", lambda: tasks("RUNNING"), []),
-        lambda: facts.read("ecs stopped tasks", lambda: tasks("STOPPED"), []),
+        lambda: facts.read("ecs tasks", lambda: ecs_rollout.read_tasks(aws, cluster), []),
     )
-    facts["tasks"] = None if running is None or stopped is None else [*running, *stopped]
 
 
 def _around_services(facts: Facts, params: Mapping) -> None:

@@ -54,6 +54,27 @@ def read_services(aws: Aws, cluster: str, names: Sequence[str], tags: bool = Fal
     return {s["serviceName"]: s for found in batches for s in found if s["status"] != "INACTIVE"}
 
 
+def read_tasks(aws: Aws, cluster: str, **whose: str) -> list[dict]:
+    """Tasks as DescribeTasks gives them, those that have stopped within the last hour among them.
+
+    ``whose`` is ListTasks's serviceName or family. (It takes startedBy only alone, and then tells of no stopped task:
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListTasks.html.) The running ones are listed first,
+    and only then the stopped ones: the other way round, or at once, a task that stops in between is in neither list.
+    """
+    arns = [
+        arn
+        for status in ("RUNNING", "STOPPED")
+        for arn in aws.pages("ecs", "list_tasks", "taskArns", cluster=cluster, desiredStatus=status, **whose)
+    ]
+    arns = list(dict.fromkeys(arns))
+
+    def batch(some: Sequence[str]) -> list[dict]:
+        return aws.client("ecs").describe_tasks(cluster=cluster, tasks=list(some))["tasks"]
+
+    batches = together(*(lambda i=i: batch(arns[i : i + 100]) for i in range(0, len(arns), 100)))
+    return [task for found in batches for task in found]
+
+
 def started(service: Mapping, seen: Iterable[Mapping] = ()) -> Rollout:
     """The deployment that a CreateService or UpdateService answer shows, or that a described service is in."""
     deployment = primary(service)
@@ -202,15 +223,11 @@ def _account(
 
 def why(aws: Aws, cluster: str, rollout: Rollout) -> list[str]:
     """What became of the deployment's tasks: stop reason, exit codes, health and last log lines of the newest one."""
-    ecs = aws.client("ecs")
-
-    def tasks(status: str) -> list[dict]:
-        arns = ecs.list_tasks(cluster=cluster, serviceName=rollout.service, desiredStatus=status)["taskArns"]
-        found = ecs.describe_tasks(cluster=cluster, tasks=arns[:100])["tasks"] if arns else []
-        return [task for task in found if task.get("startedBy") == rollout.deployment]
-
     try:
-        stopped, alive = together(lambda: tasks("STOPPED"), lambda: tasks("RUNNING"))
+        tasks = read_tasks(aws, cluster, serviceName=rollout.service)
+        tasks = [task for task in tasks if task.get("startedBy") == rollout.deployment]
+        stopped = [task for task in tasks if task["desiredStatus"] == "STOPPED"]
+        alive = [task for task in tasks if task["desiredStatus"] != "STOPPED"]
         failed = sorted(
             (t for t in stopped if not _wanted_stop(t)), key=lambda t: str(t.get("stoppedAt")), reverse=True
         )

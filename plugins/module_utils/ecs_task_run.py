@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_task_definition, ecs_verbs
-from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together, wait_until
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, wait_until
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_rollout import (
     LAST_LINES,
     LOG_LINES,
     PAUSE,
+    read_tasks,
     short,
     task_lines,
 )
@@ -48,21 +49,16 @@ def describe(aws: Aws, params: Mapping) -> dict[str, Any]:
     current = {"service": service, "definition": definition, "latest": None, "task": None, "log": []}
     if params["image"]:
         (current["latest"],) = ecs_verbs.definitions(aws, [definition["family"]]).values()
-    task = current["task"] = _task(aws, params)
+    task = current["task"] = _task(aws, params, definition["family"])
     if task:
         ran = ecs_verbs.definitions(aws, [task["taskDefinitionArn"]])[task["taskDefinitionArn"]]
         current["log"] = Log(aws, params, ran, task).read()
     return current
 
 
-def _task(aws: Aws, params: Mapping) -> dict[str, Any] | None:
-    ecs, cluster = aws.client("ecs"), params["cluster"]
-
-    def arns(status: str) -> list[str]:
-        return ecs.list_tasks(cluster=cluster, startedBy=params["run"], desiredStatus=status)["taskArns"]
-
-    found = [arn for some in together(lambda: arns("RUNNING"), lambda: arns("STOPPED")) for arn in some]
-    return ecs.describe_tasks(cluster=cluster, tasks=found[:1])["tasks"][0] if found else None
+def _task(aws: Aws, params: Mapping, family: str) -> dict[str, Any] | None:
+    tasks = read_tasks(aws, params["cluster"], family=family)
+    return next((task for task in tasks if task.get("startedBy") == params["run"]), None)
 
 
 class Log:
@@ -187,7 +183,8 @@ def run_before(
     (described,) = ecs_verbs.definitions(aws, [definition]).values()
     name = _container(params, described)["name"]
     mark = f"before/{described['revision']}/"
-    begun = [task for task in _family(aws, cluster, described["family"]) if task.get("startedBy", "").startswith(mark)]
+    tasks = read_tasks(aws, cluster, family=described["family"])
+    begun = [task for task in tasks if task.get("startedBy", "").startswith(mark)]
     if any(exit_code(task, name) == 0 for task in begun):
         return
     under_way = [task["startedBy"] for task in begun if task["lastStatus"] != "STOPPED"]
@@ -195,18 +192,7 @@ def run_before(
     if not under_way:
         override = {"name": name, "command": before["command"]}
         _start(aws, cluster, definition, override, run, arguments)
-    wait(aws, {**params, "run": run}, say)
-
-
-def _family(aws: Aws, cluster: str, family: str) -> list[dict[str, Any]]:
-    """Its tasks, those that have stopped within the last hour among them."""
-    ecs = aws.client("ecs")
-
-    def arns(status: str) -> list[str]:
-        return ecs.list_tasks(cluster=cluster, family=family, desiredStatus=status)["taskArns"]
-
-    found = [arn for some in together(lambda: arns("RUNNING"), lambda: arns("STOPPED")) for arn in some]
-    return ecs.describe_tasks(cluster=cluster, tasks=found[:100])["tasks"] if found else []
+    _follow(aws, {**params, "run": run}, described["family"], say)
 
 
 def _start(aws: Aws, cluster: str, definition: str, override: Mapping, run: str, arguments: Mapping) -> None:
@@ -224,6 +210,12 @@ def _start(aws: Aws, cluster: str, definition: str, override: Mapping, run: str,
 
 
 def wait(aws: Aws, params: Mapping, say: Say) -> None:
+    (service,) = ecs_verbs.find(aws, params, [params["service"]]).values()
+    (definition,) = ecs_verbs.definitions(aws, [service["taskDefinition"]]).values()
+    _follow(aws, params, definition["family"], say)
+
+
+def _follow(aws: Aws, params: Mapping, family: str, say: Say) -> None:
     """Show the log as it comes until the task has ended; ``Failed`` unless its container ended with 0."""
     seen: dict[str, Any] = {}
     lines: list[str] = []
@@ -236,7 +228,7 @@ def wait(aws: Aws, params: Mapping, say: Say) -> None:
         return len(found)
 
     def probe() -> tuple[bool, str]:
-        task = seen["task"] = _task(aws, params)
+        task = seen["task"] = _task(aws, params, family)
         if task is None:
             return False, "starting"  # ECS shows what was started a moment later
         if "log" not in seen:

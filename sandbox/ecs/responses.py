@@ -383,6 +383,9 @@ class EcsResponse(BaseResponse):
     def list_tasks(self):
         cluster, params = self._cluster(), self.params
         status = params.get("desiredStatus") or "RUNNING"
+        others = ("containerInstance", "desiredStatus", "family", "launchType", "serviceName")
+        if params.get("startedBy") and any(params.get(other) for other in others):
+            raise errors.invalid("cannot specify startedBy with other arguments")
         if params.get("serviceName"):
             self.store.service(cluster, params["serviceName"])
         arns = [

@@ -4,6 +4,8 @@ import time
 
 import pytest
 from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws
+from botocore.client import BaseClient
 from ecs_examples import LOOP, Stack
 
 CRASH = "echo before the end; echo cannot find the broker >&2; exit 3"
@@ -211,6 +213,40 @@ def test_a_task_that_a_stopped_run_began_is_not_begun_again(module, stop_at, sta
     stop_at("ecs_service", "UpdateService", args)  # it is over, and what was to come after it has been begun
     assert not module("ecs_service", args)["changed"]
     assert len(begun_before(stack, "taken-up")) == 2
+
+
+def test_a_task_that_stops_while_tasks_are_listed_is_seen(stack, sandbox, monkeypatch):
+    """Asked for the stopped ones first, or for both at once, ECS shows it in neither list."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", sandbox.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "sandbox")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sandbox")
+    definition = stack.ecs.register_task_definition(
+        family=f"{stack.cluster}-stops",
+        networkMode="awsvpc",
+        requiresCompatibilities=["FARGATE"],
+        cpu="256",
+        memory="512",
+        containerDefinitions=[{"name": "main", "image": "nexus-learn-worker:1", "command": ["sh", "-c", LOOP]}],
+    )["taskDefinition"]
+    network = {"awsvpcConfiguration": {"subnets": stack.subnets[:1]}}
+    (task,) = stack.ecs.run_task(
+        cluster=stack.cluster,
+        taskDefinition=definition["taskDefinitionArn"],
+        launchType="FARGATE",
+        networkConfiguration=network,
+    )["tasks"]
+    original = BaseClient._make_api_call
+
+    def stop_after_the_first_list(self, operation, arguments):
+        answer = original(self, operation, arguments)
+        if operation == "ListTasks":
+            original(stack.ecs, "StopTask", {"cluster": stack.cluster, "task": task["taskArn"]})
+        return answer
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", stop_after_the_first_list)
+    aws = Aws({"region": "us-east-1"})
+    found = ecs_rollout.read_tasks(aws, stack.cluster, family=definition["family"])
+    assert [(one["taskArn"], one["desiredStatus"]) for one in found] == [(task["taskArn"], "STOPPED")]
 
 
 def ring(sandbox, name, state):

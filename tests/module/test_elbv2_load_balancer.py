@@ -303,8 +303,8 @@ def test_absent_twice(quartet, elbv2, network):
         ([("HTTPS", 8443), ("HTTP", 80)], "https://lb:8443"),
     ],
 )
-def test_url(listeners, url):
-    assert elbv2_load_balancer._url("lb", listeners) == url
+def test_address(listeners, url):
+    assert elbv2_load_balancer.address("lb", listeners) == url
 
 
 def test_absent_leaves_what_others_own_alone(left_alone, quartet, module, elbv2, network):

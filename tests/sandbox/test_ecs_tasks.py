@@ -6,6 +6,8 @@ import re
 import time
 
 import psutil
+import pytest
+from botocore.exceptions import ClientError
 from ecs_stack import eventually, stack_fixture  # noqa: F401 - used as `stack`
 
 
@@ -58,7 +60,9 @@ def test_task_goes_through_the_statuses_and_is_listed_by_what_it_should_be(stack
     task = stack.reached(arn, "STOPPED")
     assert (task["stopCode"], task["stoppedReason"]) == ("UserInitiated", "enough of it")
     assert task["containers"][0]["exitCode"] == 143
-    assert stack.ecs.list_tasks(cluster=stack.cluster, startedBy="lister", desiredStatus="STOPPED")["taskArns"] == [arn]
+    assert stack.ecs.list_tasks(cluster=stack.cluster, family=family, desiredStatus="STOPPED")["taskArns"] == [arn]
+    with pytest.raises(ClientError, match="cannot specify startedBy with other arguments"):
+        stack.ecs.list_tasks(cluster=stack.cluster, startedBy="lister", desiredStatus="STOPPED")
 
 
 def test_a_task_that_needs_more_memory_than_it_has_loses_its_biggest_process(stack):
