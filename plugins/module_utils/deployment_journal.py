@@ -8,12 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together
-from ansible_collections.nexus_learn.aws.plugins.module_utils.gathered import (  # noqa: F401 - parts of an aggregate
-    apply,
-    plan,
-    resources,
-    wait,
-)
 from ansible_collections.nexus_learn.aws.plugins.module_utils.lock import JOURNAL
 
 

@@ -24,7 +24,6 @@ from ansible.module_utils.urls import open_url
 from ansible_collections.nexus_learn.aws.plugins.module_utils import diagnosis, ecs_rollout
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, explain, together
 from ansible_collections.nexus_learn.aws.plugins.module_utils.elbv2_load_balancer import address
-from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Change, Say
 
 ABSENT = {
     "ClusterNotFoundException",
@@ -353,22 +352,6 @@ def _ask(url: str) -> tuple[dict | None, str]:
 
 
 # The engine's functions
-
-
-def plan(aws: Aws, params: Mapping, current: Any) -> list[Change]:
-    return []
-
-
-def apply(aws: Aws, params: Mapping, current: Any, changes: Sequence[Change], say: Say) -> None:
-    """Nothing is changed."""
-
-
-def wait(aws: Aws, params: Mapping, say: Say) -> None:
-    """Nothing is changed."""
-
-
-def resources(aws: Aws, params: Mapping, current: Any) -> list[str]:
-    return []
 
 
 def output(aws: Aws, params: Mapping, current: Mapping) -> dict[str, Any]:

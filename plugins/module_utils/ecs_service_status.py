@@ -10,12 +10,6 @@ from typing import Any
 from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_verbs
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_rollout import short
-from ansible_collections.nexus_learn.aws.plugins.module_utils.gathered import (  # noqa: F401 - parts of an aggregate
-    apply,
-    plan,
-    resources,
-    wait,
-)
 
 _SCALING = "application-autoscaling"
 

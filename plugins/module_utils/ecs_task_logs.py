@@ -15,12 +15,6 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_verbs
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_rollout import short
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Refused
-from ansible_collections.nexus_learn.aws.plugins.module_utils.gathered import (  # noqa: F401 - parts of an aggregate
-    apply,
-    plan,
-    resources,
-    wait,
-)
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -23,7 +23,8 @@ An *aggregate* is a Python module of this package (``cloudwatch_log_groups``, ``
     Whether ``current`` shows that there is nothing to wait for, so that a run without changes need not ask again.
 ``output(aws, params, current) -> dict``
     The module's return values. Called in check mode too: what does not exist yet is predicted from ``params``.
-    With ``state: gathered`` (Ansible's word for it) it returns what is there and nothing else: see ``run``.
+    With ``state: gathered`` (Ansible's word for it) it returns what is there and nothing else: see ``run``. An
+    aggregate that knows no other state has ``describe`` and ``output`` alone.
 ``resources(aws, params, current) -> list[str]``
     What the aggregate manages with ``state: present``, each as ``Change.resource`` names it. Pure, as ``plan`` is. What
     of it has no change is what a summary counts as unchanged.

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_rollout import read_services, short
-from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import OWNER_TAGS, Change, Say
+from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import OWNER_TAGS
 
 try:
     from botocore.exceptions import ClientError
@@ -138,22 +138,6 @@ _LOOKS: Sequence[Callable[[Aws, Mapping], list[Leftover]]] = (_services, _redis,
 def _owner(tags: Mapping[str, str], params: Mapping) -> str:
     mine = all(tags.get(key) == params["tags"][key] for key in OWNER_TAGS if key in params["tags"])
     return "of this stack" if mine else "of somebody else"
-
-
-def plan(aws: Aws, params: Mapping, current: Any) -> list[Change]:
-    return []
-
-
-def apply(aws: Aws, params: Mapping, current: Any, changes: Sequence[Change], say: Say) -> None:
-    """Nothing is deleted here."""
-
-
-def wait(aws: Aws, params: Mapping, say: Say) -> None:
-    """Nothing is changed."""
-
-
-def resources(aws: Aws, params: Mapping, current: Any) -> list[str]:
-    return []
 
 
 def output(aws: Aws, params: Mapping, current: Any) -> dict[str, Any]:

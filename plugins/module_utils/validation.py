@@ -69,6 +69,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "name_prefix": {"type": "str", "required": True},
     "aws_region": {"type": "str", "required": True},
     "app_image": {"type": "str", "required": True},
+    "image_tag": {"type": "str"},
     "redis_engine": {"type": "str", "choices": list(ENGINE_VERSIONS), "default": "redis"},
     "redis_node_type": {"type": "str", "required": True},
     "redis_num_nodes": {"type": "int", "required": True},
@@ -182,6 +183,16 @@ def _names(values: Mapping) -> Iterator[str]:
         yield (
             f"name_prefix is {values['name_prefix']}; allowed: up to 24 lower-case letters, digits and single hyphens, "
             "beginning with a letter."
+        )
+
+
+def _image(values: Mapping) -> Iterator[str]:
+    # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests (tags); digests: sha256
+    tag = values["image_tag"]
+    if tag is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|sha256:[0-9a-f]{64}", tag):
+        yield (
+            f"image_tag is {tag or 'empty'}; allowed: a tag of up to 128 letters, digits, underscores, dots and "
+            "hyphens that begins with neither dot nor hyphen, or a digest, sha256: and 64 hexadecimal digits."
         )
 
 
@@ -374,4 +385,4 @@ def _celery(values: Mapping) -> Iterator[str]:
         yield from _fargate(f"{where}cpu", effective["celery_cpu"], f"{where}memory", effective["celery_memory"])
 
 
-RULES: tuple[Rule, ...] = (_names, _network, _redis, _eviction, _windows, _roles, _tasks, _celery)
+RULES: tuple[Rule, ...] = (_names, _image, _network, _redis, _eviction, _windows, _roles, _tasks, _celery)

@@ -122,7 +122,7 @@ class Protection:
 
     def _limit(self, now: float) -> None:
         # Not all at once: the workers of a service often begin together.
-        self._bound = now + self._lease * random.uniform(0.75, 1)  # noqa: S311
+        self._bound = now + self._lease * random.uniform(0.75, 1)  # noqa: S311 - no secret
 
     def _hold(self, now: float) -> None:
         blocked = False
