@@ -867,7 +867,7 @@ def differs_from_inventory(facts: Facts, commands: Commands) -> Iterator[Finding
             if change["path"] else f"to {change['action']}" for change in changes[:5]
         )  # fmt: skip
         evidence += f"; and {len(changes) - 5} more" if len(changes) > 5 else ""
-        if kind and all(path.endswith("REDIS_SECRET_VERSION") for path in paths):
+        if kind and all(path.endswith("REDIS_SECRET_VERSION") or ".secret-version/" in path for path in paths):
             yield Finding(
                 "secret_not_rolled_out", resource, "Tasks run with an earlier version of their secret", evidence,
                 commands.role(kind), [name],

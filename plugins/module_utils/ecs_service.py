@@ -35,6 +35,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_cluster import
     strategy_argument,
     write_tags,
 )
+from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_secret_versions import noted
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
     IN_PLACE,
@@ -117,7 +118,7 @@ def resource(name: str) -> str:
 
 
 def expand(aws: Aws, params: Mapping) -> dict[str, Any]:
-    """``services`` with ``*`` replaced by the names of the cluster's services."""
+    """``services`` with ``*`` replaced by the names of the cluster's services, and with the versions of secrets."""
 
     def find(beginning: str) -> set[str]:
         try:
@@ -129,7 +130,8 @@ def expand(aws: Aws, params: Mapping) -> dict[str, Any]:
         names = {arn.rsplit("/", 1)[-1] for arn in arns}
         return {name for name in names if name.startswith(beginning)} - set(params["keep"] or [])
 
-    return {**params, "services": expanded(params["services"], "name", params, find)}
+    services = expanded(params["services"], "name", params, find)
+    return {**params, "services": noted(aws, services) if params["state"] == "present" else services}
 
 
 def describe(aws: Aws, params: Mapping) -> dict[str, Any]:

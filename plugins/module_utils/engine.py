@@ -3,8 +3,8 @@
 
 An *aggregate* is a Python module of this package (``cloudwatch_log_groups``, ``ecs_service`` ...) with these functions:
 
-``expand(aws, params) -> params`` (only where a name may end in ``*``)
-    Put in place of such a name those of the resources that there are; see ``expanded``.
+``expand(aws, params) -> params`` (only where what is asked for depends on what there is)
+    Put in place of a name that ends in ``*`` those of the resources that there are; see ``expanded``.
 ``describe(aws, params) -> current``
     Read what is there, batched and concurrent, in the aggregate's normal form. No writes.
 ``settle(aws, params, current, say) -> bool`` (only where AWS refuses changes while an earlier one is under way)

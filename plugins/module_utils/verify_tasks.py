@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils import cloudwatch_log_groups, iam_roles
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together
+from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_secret_versions import SECRET
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import is_unknown
 from ansible_collections.nexus_learn.aws.plugins.module_utils.verify import (
     CREATED,
@@ -195,8 +196,6 @@ def _texts(value: str | Sequence[str]) -> list[str]:
 
 # ---- secrets ----
 
-_SECRET = re.compile(r"(arn:[^:]+:secretsmanager:[^:]+:\d+:secret:[^:]+)(?::([^:]*))?(?::([^:]*))?(?::([^:]*))?")
-
 
 def secrets(aws: Aws, stack: Stack) -> list[Finding]:
     """Every secret and JSON key that a container is given is there, and execution roles may do what they have to."""
@@ -243,7 +242,7 @@ def role_needs(
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
     """
     for value in _values(service):
-        match = None if is_unknown(value) else _SECRET.fullmatch(value)
+        match = None if is_unknown(value) else SECRET.fullmatch(value)
         if match and value in there:
             yield _TO_READ, match[1]
             if value in keys:
@@ -260,7 +259,7 @@ def role_needs(
 
 
 def _shown(value: str) -> str:
-    match = _SECRET.fullmatch(value)
+    match = SECRET.fullmatch(value)
     if match is None:
         return value
     name = match[1].partition(":secret:")[2]
@@ -272,7 +271,7 @@ def _secret(aws: Aws, stack: Stack, value: str, service: Service, keys: dict[str
     redis = next((step.args["auth_token_secret"] for step in stack.of("elasticache_replication_group")), None) or {}
     if is_unknown(value):
         return Finding("secret", redis.get("name", value), CREATED, "site.yml makes it.")
-    match = _SECRET.fullmatch(value)
+    match = SECRET.fullmatch(value)
     if match is None:
         return Finding("secret", subject, UNKNOWN, f"not the ARN of a secret of Secrets Manager (in {variable}).")
     arn, key, stage, version = match.groups()

@@ -212,6 +212,14 @@ options:
                   - Environment variables by name, whose value is the ARN of a secret or parameter that ECS reads when
                     the task starts; C(<secret arn>:<json key>:<stage>:<version>) for a part of a secret.
                 type: dict
+              secret_versions:
+                description:
+                  - Names of O(services[].task_definition.containers[].secrets) whose version is part of the task
+                    definition, as the label C(secret-version/<name>), so that a new version of the secret is rolled
+                    out. Without it, tasks go on with what they have read until they are replaced.
+                  - Only of secrets in Secrets Manager; what is pinned to a version id has no label.
+                type: list
+                elements: str
               port_mappings:
                 description: Ports of the container.
                 type: list
@@ -969,6 +977,7 @@ CONTAINER = {
     "environment": {"type": "dict"},
     "environment_files": {"type": "list", "elements": "str"},
     "secrets": {"type": "dict", "no_log": False},  # ARNs, not values
+    "secret_versions": {"type": "list", "elements": "str", "no_log": False},
     "port_mappings": {
         "type": "list",
         "elements": "dict",

@@ -168,3 +168,24 @@ def test_site_goes_back_to_what_the_inventory_says(console, ecs):
     run = console.playbook("site.yml", "-i", "inventories/dev", "--check")
     images = {(change["before"], change["after"]) for change in run.plan["changes"]}
     assert images == {("nexus-learn-worker:6", "nexus-learn-worker:latest")}
+
+
+def test_a_new_version_of_a_secret_is_foretold_and_rolled_out(console):
+    secrets = console.sandbox.client("secretsmanager")
+    secret = secrets.create_secret(Name="nexus-learn/mail", SecretString='{"password": "first"}')
+    given = json.dumps({"ecs_celery_worker_secrets": {"MAIL_PASSWORD": f"{secret['ARN']}:password::"}})
+    arguments = ("site.yml", "-i", "inventories/dev", "-e", "image_tag=6", "-e", given)
+    console.playbook(*arguments)
+    assert console.playbook(*arguments).changed == 0
+    newest = secrets.put_secret_value(SecretId=secret["ARN"], SecretString='{"password": "second"}')["VersionId"]
+    check = console.playbook(*arguments, "--check")
+    run = console.playbook(*arguments)
+    assert [(change["resource"], change["path"], change["after"]) for change in run.plan["changes"]] == [
+        (
+            f"service {WORKER}",
+            "task_definition.containers.celery-worker.docker_labels.secret-version/MAIL_PASSWORD",
+            newest,
+        )
+    ]
+    assert steps.unforetold(check.step, run.step) == []
+    assert console.playbook(*arguments).changed == 0

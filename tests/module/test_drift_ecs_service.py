@@ -191,6 +191,7 @@ class Drift(Stack):
         self.registries = [
             cloud_map.create_service(Name=name, NamespaceId=found[name])["Service"]["Arn"] for name in self.namespaces
         ]
+        self.secret = sandbox.client("secretsmanager").create_secret(Name=self.cluster, SecretString="x")["ARN"]
 
     def whole(self, name):
         """A service with everything that can be given at once."""
@@ -205,6 +206,8 @@ class Drift(Stack):
                 {"registry_arn": self.registries[0], "container_name": "main", "container_port": 8000}
             ],
         }
+        main = service["task_definition"]["containers"][0]
+        main["secrets"]["FOLLOWED"], main["secret_versions"] = self.secret, ["FOLLOWED"]
         service["service_connect_configuration"]["namespace"] = self.namespaces[0]
         return service
 
@@ -420,6 +423,7 @@ IN_MAIN = {
         "environment_files",
     ),
     "secrets": (main("secrets", 0, "valueFrom", SSM.format("t")), "secrets.S"),
+    "secret_versions": (main("dockerLabels", "secret-version/FOLLOWED", "x"), "docker_labels.secret-version/FOLLOWED"),
     "port_mappings.name": (main("portMappings", 1, "name", None), "port_mappings.8001/tcp.name"),
     "port_mappings.container_port": (
         alone(main("portMappings", 1, None)),

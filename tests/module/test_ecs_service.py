@@ -3,7 +3,7 @@
 import pytest
 from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout
 from botocore.client import BaseClient
-from ecs_examples import TAGS, Stack
+from ecs_examples import LOOP, TAGS, Stack
 
 
 @pytest.fixture(scope="module")
@@ -317,3 +317,33 @@ def test_events_are_shown_once(module, stack, capsys):
     assert shown.count("(service told) has reached a steady state") == 1
     module("ecs_service", stack.args(stack.service("told", desired_count=0)))
     assert "(service told)" not in capsys.readouterr().out
+
+
+def test_a_new_version_of_a_secret_is_rolled_out(quartet, module, stack, sandbox):
+    secrets = sandbox.client("secretsmanager")
+    first = secrets.create_secret(Name="rolled-out", SecretString='{"key": "one"}')
+    arn = first["ARN"]
+    script = f'echo "read $S"; {LOOP}'
+    pinned = f"{arn}:key::{first['VersionId']}"
+    kept = {"S": f"{arn}:key::", "PINNED": pinned, "PARAMETER": "arn:aws:ssm:x:1:parameter/p"}
+    service = stack.service("secretive", script, container={"secrets": {"S": kept["S"]}, "secret_versions": ["S"]})
+    args = stack.args(service)
+    quartet("ecs_service", args)
+    second = secrets.put_secret_value(SecretId=arn, SecretString='{"key": "two"}')["VersionId"]
+    done = quartet("ecs_service", args)
+    assert [(change["path"], change["before"], change["after"]) for change in done["changes"]] == [
+        ("task_definition.containers.main.docker_labels.secret-version/S", first["VersionId"], second)
+    ]
+    said = stack.logs.filter_log_events(logGroupName=stack.log_group, filterPattern="read")["events"]
+    assert [event["message"] for event in said] == ["read one", "read two"]
+    # neither what is pinned to a version nor what is no secret is followed, and a name must be one of the secrets
+    args = stack.args(
+        stack.service(
+            "pinned", desired_count=0, container={"secrets": kept, "secret_versions": ["PINNED", "PARAMETER"]}
+        )
+    )
+    assert "secret-version" not in str(module("ecs_service", args, check=True)["changes"])
+    args["services"][0]["task_definition"]["containers"][0]["secret_versions"] = ["TOKEN"]
+    refused = module("ecs_service", args, check=True, expect_failure=True)
+    assert "secret_versions of container main has TOKEN" in refused["msg"]
+    assert "allowed: S, PINNED, PARAMETER" in refused["msg"]
