@@ -96,11 +96,13 @@ class Commands:
     def diagnose(self, *arguments: str) -> str:
         return " ".join(["ansible-playbook playbooks/diagnose.yml -i", self.inventory, *arguments])
 
-    def ecs(self, verb: str, service: str, *arguments: str) -> str:
-        return " ".join([f"aws ecs {verb} --cluster {self.cluster} --service {service}", *arguments])
+    def verb(self, verb: str, service: str, **values: Any) -> str:
+        name = service.removeprefix(self.cluster.removesuffix("cluster")).removesuffix("-service")
+        given = " ".join(f"-e {key}={value}" for key, value in {"service": name, **values}.items())
+        return f"ansible-playbook playbooks/{verb}.yml -i {self.inventory} {given}"
 
     def restart(self, service: str) -> str:
-        return self.ecs("update-service", service, "--force-new-deployment")
+        return self.verb("restart", service)
 
 
 def findings(facts: Facts, commands: Commands) -> list[dict[str, Any]]:
@@ -622,13 +624,16 @@ def deployment_undone(facts: Facts, commands: Commands) -> Iterator[Finding]:
             continue
         newest = _newest_deployment(facts, name)
         tasks = [_account(facts, task) for task in _failures(facts, name)[:1]]
+        differing = {change["resource"] for change in facts["differences"] or []}
+        as_asked = facts["differences"] is not None and service_resource(name) not in differing
         evidence = [f"{newest['status']} since {_at(newest.get('updatedAt') or newest['createdAt'])}"]
         evidence += [newest["statusReason"]] if newest.get("statusReason") else []
         evidence += [f"serving now: {serving(service)}"]
         yield Finding(
             "deployment_undone", service_resource(name),
             "The last deployment was undone", "; ".join(evidence + tasks),
-            "mend what the tasks say, then " + commands.role(_kind(_of(facts, name))), [name],
+            "mend what the tasks say, then "
+            + (commands.restart(name) if as_asked else commands.role(_kind(_of(facts, name)))), [name],
         )  # fmt: skip
 
 
@@ -644,7 +649,7 @@ def not_enough_tasks(facts: Facts, commands: Commands) -> Iterator[Finding]:
                 "Nobody schedules the periodic tasks: beat is scaled to 0" if kind == "beat"
                 else "The service is scaled to 0",
                 f"desired count 0, running {service['runningCount']}",
-                commands.ecs("update-service", name, f"--desired-count {least}")
+                commands.verb("scale", name, count=least)
                 if kind == "worker" else commands.role(kind), [name],
             )  # fmt: skip
         stuck = _events(service, "unable to", facts["now"] - RECENT)

@@ -27,6 +27,10 @@ class Broken:
         self.console, self.sandbox = console, console.sandbox
         self.client = console.sandbox.client
         self.ecs, self.manager = self.client("ecs"), self.client("secretsmanager")
+        self.remember()
+
+    def remember(self) -> None:
+        """What is sound, to begin from and to go back to."""
         self.sound = {name: self.service(name)["taskDefinition"] for name in (BACKEND, WORKER, BEAT)}
         self.version = self.manager.get_secret_value(SecretId=SECRET)
         self.value = json.loads(self.version["SecretString"])
@@ -51,6 +55,17 @@ class Broken:
         arguments["containerDefinitions"] = [{**found["containerDefinitions"][0], **container}]
         arguments["memory"] = memory or arguments["memory"]
         return self.ecs.register_task_definition(**arguments)["taskDefinition"]["taskDefinitionArn"]
+
+    def trip(self) -> None:
+        """A deployment of beat that its circuit breaker takes back, to the end."""
+        wrong = self.revision(BEAT, command=["python", "-c", "raise SystemExit('no settings')"])
+        self.update(BEAT, **self.breaker(on=True), taskDefinition=wrong)
+        deadline = time.monotonic() + 120
+        while self.ecs.list_service_deployments(cluster=CLUSTER, service=BEAT)["serviceDeployments"][0]["status"] != (
+            "ROLLBACK_SUCCESSFUL"
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
     def command(self, name: str, queues: str) -> list[str]:
         found = self.ecs.describe_task_definition(taskDefinition=self.sound[name])["taskDefinition"]
@@ -188,7 +203,7 @@ CASES = [
     ),
     Case(
         "evicting policy", "Tasks vanish without a trace when Redis is full",
-        lambda s: s.policy("allkeys-lru"), lambda s: s.policy("noeviction"),
+        lambda s: s.policy("allkeys-lru"), BY_COMMAND,
         "redis_evicts", "cache parameter group nexus-learn-redis7", "maxmemory-policy is allkeys-lru",
         "--tags elasticache", playbook=True,
     ),
@@ -215,12 +230,12 @@ CASES = [
     ),
     Case(
         "missing secret key", "New tasks do not start: `did not contain json key`",
-        lambda s: s.put({"auth_token": s.value["auth_token"]}), lambda s: s.put_back(),
+        lambda s: s.put({"auth_token": s.value["auth_token"]}), BY_COMMAND,
         "secret_incomplete", f"secret {SECRET}", "its keys: auth_token", "site.yml", playbook=True,
     ),
     Case(
         "TLS mismatch", "`Connection closed by server` from Redis, although it is available",
-        lambda s: s.put({**s.value, "url": s.value["url"].replace("rediss://", "redis://")}), lambda s: s.put_back(),
+        lambda s: s.put({**s.value, "url": s.value["url"].replace("rediss://", "redis://")}), BY_COMMAND,
         "tls_mismatch", f"secret {SECRET}", "begins with redis://", "site.yml",
     ),
     Case(
@@ -263,19 +278,17 @@ CASES = [
     ),
     Case(
         "breaker tripped", "The deployment is over, and the old version runs",
-        lambda s: s.update(BEAT, **s.breaker(on=True), taskDefinition=s.revision(
-            BEAT, command=["python", "-c", "raise SystemExit('no settings')"])),
-        lambda s: s.update(BEAT, taskDefinition=s.sound[BEAT], forceNewDeployment=True),
-        "deployment_undone", f"service {BEAT}", "no settings", "--tags ecs_celery_beat",
+        lambda s: s.trip(), BY_COMMAND,
+        "deployment_undone", f"service {BEAT}", "no settings", "playbooks/restart.yml", playbook=True,
     ),
     Case(
         "wrong queue name", "New workers stop at once",
-        lambda s: s.deploy(WORKER, command=s.command(WORKER, "langgraph,embedings")), None,
+        lambda s: s.deploy(WORKER, command=s.command(WORKER, "langgraph,embedings")), BY_COMMAND,
         "wrong_queue_name", f"service {WORKER}", "embedings", '"celery_queues": ["embeddings", "langgraph"]',
     ),
     Case(
         "no consumer", "Tasks of one kind stay PENDING",
-        lambda s: s.deploy(WORKER, command=s.command(WORKER, "langgraph")), None,
+        lambda s: s.deploy(WORKER, command=s.command(WORKER, "langgraph")), BY_COMMAND,
         "no_consumer", f"service {WORKER}", f"{WORKER} consumes langgraph",
         '"celery_queues": ["embeddings", "langgraph"]', playbook=True,
     ),

@@ -236,6 +236,12 @@ def test_what_was_undone_is_told_with_its_cause(facts):
     (finding,) = found(facts)
     assert finding["cause"] == "deployment_undone"
     assert '"boom"' in finding["evidence"]
+    # what serves is what the inventory asks for: a run of site.yml would find nothing to do, and leave it as it is
+    assert finding["command"].endswith("playbooks/restart.yml -i inventories/dev -e service=celery-beat")
+    facts["differences"].append(
+        {"resource": f"service {BEAT}", "action": "update", "path": "desired_count", "before": 0, "after": 1}
+    )
+    assert found(facts)[0]["command"].endswith("site.yml -i inventories/dev --tags ecs_celery_beat")
 
 
 @pytest.mark.parametrize(
@@ -279,6 +285,8 @@ def test_off_at_night_is_not_scaled_to_zero_by_hand(facts):
     facts["services"][WORKER]["desiredCount"] = 0
     inside(facts, consumers={"langgraph": 0, "embeddings": 0})
     assert causes(facts) == [("scaled_to_zero", None)]
+    (finding,) = found(facts)
+    assert finding["command"].endswith("playbooks/scale.yml -i inventories/dev -e service=celery-worker -e count=1")
     for target in facts["scalable_targets"]:
         target |= {"MinCapacity": 0, "MaxCapacity": 0}
     assert found(facts) == []
@@ -294,7 +302,7 @@ def test_scaling_out_and_back_once_is_no_storm(facts):
 def test_messages_that_nobody_will_give_out_again_need_a_restart(facts):
     inside(facts, unacked={"messages": 1, "oldest": 900, "lost": 0, "oldest_lost": 0})
     (finding,) = found(facts)
-    assert "--force-new-deployment" in finding["command"]
+    assert "playbooks/restart.yml" in finding["command"]
 
 
 def test_a_rule_for_all_protocols_or_for_addresses_lets_in(facts):
