@@ -37,6 +37,8 @@ def install(sandbox: Sandbox) -> None:
     s3_lifecycle_rules()
     s3_logging_key_format()
     s3_kms_key()
+    ecr_lifecycle_policy()
+    ecr_encryption()
 
 
 def replaces(owner: type, name: str):
@@ -603,3 +605,66 @@ def s3_kms_key() -> None:
                 "InvalidArgument", "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms"
             )
         return original(self, bucket_name, encryption)
+
+
+def ecr_lifecycle_policy() -> None:
+    """Rules may archive images, and what ECR's User Guide rules out ("Lifecycle policy properties") is refused."""
+    from moto.ecr import policy_validation
+    from moto.ecr.exceptions import InvalidParameterException
+    from moto.ecr.policy_validation import EcrLifecyclePolicyValidator
+
+    policy_validation.VALID_ACTION_PROPERTIES = {"type", "targetStorageClass"}
+    policy_validation.VALID_ACTION_TYPE_VALUES |= {"transition"}
+    policy_validation.VALID_SELECTION_PROPERTIES |= {"storageClass"}
+    policy_validation.VALID_SELECTION_COUNT_TYPE_VALUES |= {"sinceImagePulled", "sinceImageTransitioned"}
+
+    def problem(rule, later):
+        selection, action = rule["selection"], rule["action"]
+        kind, tags = selection["countType"], selection["tagStatus"]
+        lists = [name for name in ("tagPatternList", "tagPrefixList") if selection.get(name)]
+        if (tags == "tagged") != (len(lists) == 1) or len(lists) > 1:
+            return f"{tags} with {lists}"
+        if any(pattern.count("*") > 4 for pattern in selection.get("tagPatternList", [])):
+            return "more than four wildcards"
+        if (selection.get("countUnit") == "days") != (kind != "imageCountMoreThan"):
+            return f"countUnit with {kind}"
+        if (action["type"] == "transition") != (action.get("targetStorageClass") == "archive"):
+            return "targetStorageClass"
+        if kind == "sinceImagePulled" and action["type"] != "transition":
+            return "sinceImagePulled without transition"
+        archived = selection.get("storageClass") == "archive" and action["type"] == "expire"
+        if kind == "sinceImageTransitioned" and not (archived and selection["countNumber"] >= 90):
+            return "sinceImageTransitioned"
+        of_class = [one for one in later if one["selection"].get("storageClass") == selection.get("storageClass")]
+        return "any is not last" if tags == "any" and of_class else ""
+
+    @replaces(EcrLifecyclePolicyValidator, "validate")
+    def validate(original, self):
+        original(self)
+        rules = sorted(self._rules, key=lambda rule: rule["rulePriority"])
+        wrong = [problem(rule, rules[place:]) for place, rule in enumerate(rules, 1)]
+        if len({rule["rulePriority"] for rule in rules}) < len(rules):
+            wrong.append("rulePriority twice")
+        if any(wrong):
+            raise InvalidParameterException(f"{self.INVALID_PARAMETER_ERROR_MESSAGE}{next(filter(None, wrong))}'")
+
+
+def ecr_encryption() -> None:
+    """AES256 has no key, every other has one, of which the repository tells the ARN."""
+    from moto.ecr.exceptions import InvalidParameterException
+    from moto.ecr.models import Repository
+    from moto.moto_api._internal import mock_random
+
+    @replaces(Repository, "_determine_encryption_config")
+    def determine_encryption_config(original, self, encryption_config):
+        given = {"encryptionType": "AES256", **(encryption_config or {})}
+        key = given.get("kmsKey")
+        if given["encryptionType"] == "AES256":
+            if key:
+                raise InvalidParameterException("Invalid parameter at 'encryptionConfiguration': AES256 has no kmsKey")
+            return given
+        arn = self.arn.replace(":ecr:", ":kms:").rpartition(":")[0]
+        key = key or f"key/{mock_random.uuid4()}"
+        if not key.startswith("arn:"):
+            key = f"{arn}:{key if '/' in key else f'key/{key}'}"
+        return {**given, "kmsKey": key}

@@ -135,7 +135,7 @@ def _pages(client: Any, operation: str, key: str, **arguments: Any) -> list[Any]
 
 
 def _everything(client: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
-    for part in (_ec2, _iam, _ecs, _elasticache, _secrets, _elbv2, _scaling, _cloudwatch, _s3):
+    for part in (_ec2, _iam, _ecs, _elasticache, _secrets, _elbv2, _scaling, _cloudwatch, _s3, _ecr):
         yield from part(client)
 
 
@@ -273,3 +273,19 @@ def _s3(client: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
     s3 = client("s3")
     for bucket in s3.list_buckets()["Buckets"]:
         yield "s3 Buckets", {"Name": bucket["Name"]}
+
+
+def _ecr(client: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
+    ecr = client("ecr")
+    for repository in _pages(ecr, "describe_repositories", "repositories"):
+        name, arn = repository["repositoryName"], repository["repositoryArn"]
+        texts = {}
+        for operation, key in (
+            ("get_lifecycle_policy", "lifecyclePolicyText"),
+            ("get_repository_policy", "policyText"),
+        ):
+            with contextlib.suppress(ClientError):  # there is none
+                texts[key] = json.loads(getattr(ecr, operation)(repositoryName=name)[key])
+        tags = ecr.list_tags_for_resource(resourceArn=arn)["tags"]
+        images = _pages(ecr, "list_images", "imageIds", repositoryName=name)
+        yield "ecr repositories", {**repository, **texts, "tags": tags, "images": images}

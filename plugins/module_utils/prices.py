@@ -20,6 +20,7 @@ logs                ``retention_in_days`` (None: for ever)
 alarm               ``count`` of metrics that it watches
 dashboard, secret
 container_insights  ``mode``
+ecr_repository
 =================== ==============================================================================================
 
 The Terraform guide that this stack follows estimates, for what it lists (Redis and workers alone), 45 to 60 dollars
@@ -316,6 +317,11 @@ def _container_insights(prices: _Table, item: Mapping, assumed: Mapping[str, Ran
     raise _Unknown(f"Container Insights ({item['mode']}), which is billed by the number of metrics")
 
 
+def _ecr_repository(prices: _Table, item: Mapping, assumed: Mapping[str, Range]) -> tuple[Range, str]:
+    # 0.10 a GB in us-east-1: https://aws.amazon.com/ecr/pricing/
+    raise _Unknown("its images, which are billed by the GB")
+
+
 _KINDS = {
     "scalable_target": _scalable_target,
     "redis": _redis,
@@ -327,6 +333,7 @@ _KINDS = {
     "dashboard": _dashboard,
     "secret": _secret,
     "container_insights": _container_insights,
+    "ecr_repository": _ecr_repository,
 }
 
 

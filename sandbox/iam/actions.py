@@ -76,7 +76,9 @@ TYPES = {
     },
     "secretsmanager": {"secret": Type("secretsmanager:{region}:{account}:secret:{name}", ("SecretId", "Name"))},
     "iam": {"role": Type("iam::{account}:role/{name}", ("RoleName", "PolicySourceArn"))},
-    "ecr": {"repository": Type("ecr:{region}:{account}:repository/{name}", ("repositoryName",))},
+    "ecr": {
+        "repository": Type("ecr:{region}:{account}:repository/{name}", ("repositoryName", "repositoryNames")),
+    },
     "kms": {"key": Type("kms:{region}:{account}:key/{name}", ("KeyId", "KmsKeyId"))},
     "cloudwatch": {
         "alarm": Type("cloudwatch:{region}:{account}:alarm:{name}", ("AlarmName", "AlarmNames")),
@@ -195,10 +197,16 @@ _ROWS = {
         ),
     },
     "ecr": {
-        "repository": "BatchGetImage",
+        "+repository": "CreateRepository",
+        "repository": (
+            "BatchGetImage DescribeRepositories ListImages DeleteRepository PutImageTagMutability "
+            "PutImageScanningConfiguration GetLifecyclePolicy PutLifecyclePolicy DeleteLifecyclePolicy "
+            "GetRepositoryPolicy SetRepositoryPolicy DeleteRepositoryPolicy"
+        ),
+        "@resourceArn repository": "TagResource UntagResource ListTagsForResource",
     },
     "kms": {
-        "key": "DescribeKey Encrypt Decrypt GenerateDataKey CreateGrant ScheduleKeyDeletion",
+        "key": "DescribeKey Encrypt Decrypt GenerateDataKey CreateGrant RetireGrant ScheduleKeyDeletion",
     },
     "cloudwatch": {
         "~alarm": "PutMetricAlarm PutCompositeAlarm",
@@ -270,6 +278,7 @@ TAGGING = {
     "iam": ("TagRole", ""),
     "application-autoscaling": ("TagResource", ""),
     "cloudwatch": ("TagResource", ""),
+    "ecr": ("TagResource", ""),
     "s3": ("TagResource", ""),
 }
 """The action that a call which makes something with tags needs too, and the key that then says which call it is."""
@@ -300,13 +309,16 @@ ON_BEHALF = {
         for operation in ("CreateSecret", "PutSecretValue", "UpdateSecret")
     },
     "secretsmanager:GetSecretValue": ("kms:Decrypt key?",),
+    "ecr:CreateRepository": ("kms:DescribeKey key?", "kms:CreateGrant key?"),
+    "ecr:DeleteRepository": ("kms:RetireGrant key?",),
     "s3:PutObject": ("kms:GenerateDataKey key?", "kms:Decrypt key?"),
     "s3:GetObject": ("kms:Decrypt key?",),
 }
 """What a service does on behalf of the caller, who must be allowed to do it. Application Auto Scaling User Guide,
 "Permissions required for API actions on target services and CloudWatch"; Secrets Manager User Guide, "Secret encryption
 and decryption"; S3 User Guide, "Using server-side encryption with AWS KMS keys"; ElastiCache User Guide, "At-Rest
-Encryption". `key?`: a key of the customer's; `*?`: all resources, where the call has logs delivered."""
+Encryption"; ECR User Guide, "Encryption at rest". `key?`: a key of the customer's; `*?`: all resources, where the call
+has logs delivered."""
 
 SERVICE_LINKED_ROLES = {
     "ecs:CreateCluster": ("ecs.amazonaws.com", "AWSServiceRoleForECS"),

@@ -24,6 +24,7 @@ TAGS = {
     "iam": ("list_role_tags", lambda arn: {"RoleName": arn.rpartition("/")[2]}),
     "application-autoscaling": ("list_tags_for_resource", lambda arn: {"ResourceARN": arn}),
     "cloudwatch": ("list_tags_for_resource", lambda arn: {"ResourceARN": arn}),
+    "ecr": ("list_tags_for_resource", lambda arn: {"resourceArn": arn}),
     "kms": ("list_resource_tags", lambda arn: {"KeyId": arn}),
 }
 """How the tags of a resource are asked for, by the service in its ARN."""
@@ -194,7 +195,7 @@ class Checks:
         tags = self.tags(arn, region)
         service = arn.split(":")[2] if arn.startswith("arn:") else ""
         pairs = [(f"aws:ResourceTag/{key}", value) for key, value in tags.items()]
-        if service in ("ec2", "ecs", "iam", "secretsmanager", "elasticloadbalancing"):
+        if service in ("ec2", "ecr", "ecs", "iam", "secretsmanager", "elasticloadbalancing"):
             pairs += [(f"{service}:ResourceTag/{key}", value) for key, value in tags.items()]
         return pairs
 
@@ -297,7 +298,8 @@ class Checks:
         if service == "logs":
             delivered = values(call.params, "LogDeliveryConfigurations")
             return Call(service, operation, call.region) if delivered else None
-        key = call.params.get("KmsKeyId") or self._key_of_secret(call) or self._key_of_bucket(call)
+        repository = call.params.get("encryptionConfiguration") or {}
+        key = call.params.get("KmsKeyId") or repository.get("kmsKey") or self._key_of_secret(call) or self._key_of_bucket(call)
         return Call(service, operation, call.region, {"KeyId": key}) if key else None
 
     def _key_of_secret(self, call: Call) -> str | None:

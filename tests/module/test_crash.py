@@ -200,6 +200,18 @@ def s3_bucket(sandbox):
     }
 
 
+def ecr_repository(sandbox):
+    rule = {"tag_status": "untagged", "count_type": "sinceImagePushed", "count_number": 14}
+    statement = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::210987654321:root"}, "Action": "ecr:ListImages"}
+    return {
+        "name": "team/t",
+        "scan_on_push": True,
+        "encryption": {"encryption_type": "KMS"},
+        "lifecycle_policy": [rule],
+        "policy": {"Version": "2012-10-17", "Statement": [statement]},
+    }
+
+
 CASES = {
     function.__name__: function
     for function in (
@@ -215,6 +227,7 @@ CASES = {
         cloudwatch_alarms,
         cloudwatch_dashboards,
         s3_bucket,
+        ecr_repository,
     )
 }
 

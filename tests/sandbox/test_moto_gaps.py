@@ -326,6 +326,8 @@ def test_contact_points_with_moto():
     from moto.core.base_backend import BackendDict
     from moto.core.responses import BaseResponse
     from moto.ec2.models.security_groups import SecurityGroupBackend
+    from moto.ecr import policy_validation
+    from moto.ecr.models import Repository
     from moto.elbv2.models import FakeListener, FakeLoadBalancer, FakeTargetGroup
     from moto.iam.aws_managed_policies import aws_managed_policies_data
     from moto.iam.models import AWSManagedPolicy, IAMBackend
@@ -350,6 +352,14 @@ def test_contact_points_with_moto():
         FakeLoadBalancer: ["activate", "VALID_ATTRS"],
         FakeTargetGroup: ["register", "deregister"],
         FakeBucket: ["set_lifecycle"],
+        Repository: ["_determine_encryption_config"],
+        policy_validation: [
+            "VALID_ACTION_PROPERTIES",
+            "VALID_ACTION_TYPE_VALUES",
+            "VALID_SELECTION_PROPERTIES",
+            "VALID_SELECTION_COUNT_TYPE_VALUES",
+        ],
+        policy_validation.EcrLifecyclePolicyValidator: ["validate", "INVALID_PARAMETER_ERROR_MESSAGE"],
         S3Backend: ["put_bucket_tagging", "put_bucket_encryption"],
         S3Response: [
             "get_bucket_lifecycle",
@@ -567,3 +577,71 @@ def test_class_and_deletion_protection_of_log_groups(sandbox):
     assert described() == ("STANDARD", False)
     arn = "arn:aws:logs:us-east-1:123456789012:log-group:/gaps/class"
     assert logs.list_tags_for_resource(resourceArn=arn)["tags"] == {}
+
+
+@pytest.fixture
+def repository(sandbox):
+    name = unique("repository")
+    sandbox.client("ecr").create_repository(repositoryName=name)
+    return name
+
+
+def lifecycle_rule(priority=1, status="any", kind="imageCountMoreThan", count=5, action="expire", **selection):
+    unit = {} if kind == "imageCountMoreThan" else {"countUnit": "days"}
+    target = {"targetStorageClass": "archive"} if action == "transition" else {}
+    return {
+        "rulePriority": priority,
+        "selection": {"tagStatus": status, "countType": kind, "countNumber": count, **unit, **selection},
+        "action": {"type": action, **target},
+    }
+
+
+def put_lifecycle_rules(sandbox, repository, *rules):
+    text = json.dumps({"rules": rules})
+    sandbox.client("ecr").put_lifecycle_policy(repositoryName=repository, lifecyclePolicyText=text)
+
+
+def test_a_lifecycle_policy_may_archive_images_and_delete_archived_ones(sandbox, repository):
+    rules = [
+        lifecycle_rule(1, kind="sinceImagePulled", action="transition"),
+        lifecycle_rule(2, kind="sinceImageTransitioned", count=90, storageClass="archive"),
+    ]
+    put_lifecycle_rules(sandbox, repository, *rules)
+    text = sandbox.client("ecr").get_lifecycle_policy(repositoryName=repository)["lifecyclePolicyText"]
+    assert json.loads(text)["rules"] == rules
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [lifecycle_rule(status="tagged")],
+        [lifecycle_rule(status="tagged", tagPatternList=["a"], tagPrefixList=["a"])],
+        [lifecycle_rule(status="untagged", tagPatternList=["a"])],
+        [lifecycle_rule(status="tagged", tagPatternList=["a*b*c*d*e*"])],
+        [lifecycle_rule(countUnit="days")],
+        [lifecycle_rule(kind="sinceImagePulled")],
+        [lifecycle_rule(kind="sinceImageTransitioned", count=90)],
+        [lifecycle_rule(kind="sinceImageTransitioned", count=89, storageClass="archive")],
+        [lifecycle_rule(1), lifecycle_rule(2, "untagged")],
+        [lifecycle_rule(1, "untagged"), lifecycle_rule(1)],
+    ],
+)
+def test_a_lifecycle_policy_that_ecr_does_not_take(sandbox, repository, rules):
+    with pytest.raises(ClientError, match="InvalidParameterException"):
+        put_lifecycle_rules(sandbox, repository, *rules)
+
+
+@pytest.mark.parametrize("kind", ["KMS", "KMS_DSSE"])
+def test_a_repository_that_is_encrypted_by_kms_tells_the_arn_of_its_key(sandbox, kind):
+    ecr = sandbox.client("ecr")
+    key = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+    for given, said in ((None, "arn:aws:kms:"), (key, key), (key.rpartition("/")[2], key)):
+        configuration = {"encryptionType": kind, **({"kmsKey": given} if given else {})}
+        answer = ecr.create_repository(repositoryName=unique("kms"), encryptionConfiguration=configuration)
+        assert answer["repository"]["encryptionConfiguration"]["kmsKey"].startswith(said)
+
+
+def test_a_repository_that_is_not_has_none(sandbox):
+    configuration = {"encryptionType": "AES256", "kmsKey": "alias/a"}
+    with pytest.raises(ClientError, match="InvalidParameterException"):
+        sandbox.client("ecr").create_repository(repositoryName=unique("aes"), encryptionConfiguration=configuration)

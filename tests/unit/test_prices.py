@@ -157,6 +157,10 @@ def test_sums_are_sums_and_ranges_are_ranges(several, region):
             {"kind": "container_insights", "resource": "cluster c", "mode": "enhanced"},
             "cluster c: Container Insights (enhanced), which is billed by the number of metrics",
         ),
+        (
+            {"kind": "ecr_repository", "resource": "ECR repository r"},
+            "ECR repository r: its images, which are billed by the GB",
+        ),
     ],
 )
 def test_what_has_no_price_is_named_and_never_guessed(item, sentence):
