@@ -32,8 +32,8 @@ POLICIES = {
     "network": ("ec2",),
     "traffic": ("elasticloadbalancing",),
     "redis": ("elasticache",),
-    "storage": ("s3", "secretsmanager", "kms"),
-    "services": ("ecs", "ecr", "application-autoscaling", "servicediscovery"),
+    "storage": ("s3", "secretsmanager", "kms", "ecr"),
+    "services": ("ecs", "application-autoscaling", "servicediscovery"),
     "observability": ("logs", "cloudwatch", "servicequotas"),
     "identity": ("iam",),
 }
@@ -60,7 +60,7 @@ NAMES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("secretsmanager", "secret"): "{{ name_prefix }}/*",
     ("application-autoscaling", "scalable-target"): "*",
     ("kms", "key"): "*",
-    ("ecr", "repository"): "{{ image_repository }}",
+    ("ecr", "repository"): "{{ managed_repository }}",
     ("elasticache", "user"): "*",
     ("elasticache", "replicationgroup"): "{{ name_prefix }}-redis",
     ("elasticache", "subnetgroup"): "{{ name_prefix }}-redis",
@@ -72,6 +72,8 @@ NAMES: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("elasticloadbalancing", "listener"): "{{ name_prefix }}-*/*",
 }
 """How the stack's resources are called; all others `<name_prefix>-…`, and by an id in EC2."""
+OF_AN_ACTION = {"ecr:BatchGetImage": "{{ app_repository }}"}
+"""The same, for one action: the image may be in a repository that the stack does not manage."""
 EVERY = {
     "elasticache:DescribeCacheClusters",
     "elasticache:DescribeCacheParameterGroups",
@@ -275,7 +277,9 @@ def arns(service: str, kind: str, action: str) -> list[str]:
     elif f"{service}:{action}" in EVERY:
         names = ["*"]
     else:
-        found = NAMES.get((service, kind), "*" if service == "ec2" else "{{ name_prefix }}-*")
+        found = OF_AN_ACTION.get(f"{service}:{action}") or NAMES.get(
+            (service, kind), "*" if service == "ec2" else "{{ name_prefix }}-*"
+        )
         names = [found] if isinstance(found, str) else list(found)
     template = actions.TYPES[service][kind].arn.replace("/{name}/*", "/{name}").removesuffix(":log-stream:")
     return [

@@ -28,6 +28,7 @@ ACTIONS = sorted({path.stem for path in (Path(__file__).parents[1] / "action").g
 SERVICES = (
     "application-autoscaling",
     "ec2",
+    "ecr",
     "ecs",
     "elasticache",
     "elbv2",

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.nexus_learn.aws.plugins.module_utils import ecr_repository
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_rollout import read_services, short
-from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import OWNER_TAGS
+from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import GATHERED, OWNER_TAGS
 
 try:
     from botocore.exceptions import ClientError
@@ -23,7 +24,7 @@ Leftover = dict[str, str]
 
 
 def describe(aws: Aws, params: Mapping) -> list[Leftover]:
-    found = together(*(lambda look=look: look(aws, params) for look in (*_LOOKS, _bucket)))
+    found = together(*(lambda look=look: look(aws, params) for look in _LOOKS))
     return [one for some in found for one in some]
 
 
@@ -132,7 +133,25 @@ def _bucket(aws: Aws, params: Mapping) -> list[Leftover]:
     return [_leftover(f"bucket {name}", "it holds the journal of the stack", f"aws s3 rb --force s3://{name}")]
 
 
-_LOOKS: Sequence[Callable[[Aws, Mapping], list[Leftover]]] = (_services, _redis, _secret, _log_groups, _network)
+def _repository(aws: Aws, params: Mapping) -> list[Leftover]:
+    name = params["repository"]
+    found = name and ecr_repository.describe(aws, {"name": name, "state": GATHERED})
+    if not found:
+        return []
+    why = f"it is {_owner(found['tags'], params)} and holds the images of the application, {found['images']} of them"
+    delete = f"aws ecr delete-repository --force --repository-name {name}"
+    return [_leftover(ecr_repository.resource(name), why, delete)]
+
+
+_LOOKS: Sequence[Callable[[Aws, Mapping], list[Leftover]]] = (
+    _services,
+    _redis,
+    _secret,
+    _log_groups,
+    _network,
+    _repository,
+    _bucket,
+)
 
 
 def _owner(tags: Mapping[str, str], params: Mapping) -> str:

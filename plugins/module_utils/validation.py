@@ -70,6 +70,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "aws_region": {"type": "str", "required": True},
     "app_image": {"type": "str", "required": True},
     "image_tag": {"type": "str"},
+    "image_repository": {"type": "str", "default": ""},
     "redis_engine": {"type": "str", "choices": list(ENGINE_VERSIONS), "default": "redis"},
     "redis_node_type": {"type": "str", "required": True},
     "redis_num_nodes": {"type": "int", "required": True},
@@ -106,6 +107,8 @@ SPEC: dict[str, dict[str, Any]] = {
     "elasticache_snapshot_window": {"type": "str", "default": "03:00-04:00"},
     "elasticache_maintenance_window": {"type": "str", "default": "sun:04:30-sun:05:30"},
     "observability_log_retention_days": {"type": "int"},
+    "ecr_repository_untagged_days": {"type": "int"},
+    "ecr_repository_keep_images": {"type": "int"},
     "ecs_celery_worker_stop_timeout": {"type": "int"},
     "ecs_celery_worker_protect_after": {"type": "int"},
     "autoscaling_cpu_target": {"type": "float"},
@@ -193,6 +196,16 @@ def _image(values: Mapping) -> Iterator[str]:
         yield (
             f"image_tag is {tag or 'empty'}; allowed: a tag of up to 128 letters, digits, underscores, dots and "
             "hyphens that begins with neither dot nor hyphen, or a digest, sha256: and 64 hexadecimal digits."
+        )
+
+
+def _repository(values: Mapping) -> Iterator[str]:
+    """https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html"""
+    name, part = values["image_repository"], r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+    if name and not (2 <= len(name) <= 256 and re.fullmatch(f"{part}(?:/{part})*", name)):
+        yield (
+            f"image_repository is {name}; allowed: 2 to 256 lower-case letters, digits and, between them, . _ - and /; "
+            "or an empty one, for none."
         )
 
 
@@ -328,6 +341,9 @@ def _roles(values: Mapping) -> Iterator[str]:
     ):
         if values[name] is not None and values[name] < 0:
             yield f"{name} is {values[name]}; allowed: 0 seconds or more."
+    for name in ("ecr_repository_untagged_days", "ecr_repository_keep_images"):
+        if values[name] is not None and values[name] < 0:
+            yield f"{name} is {values[name]}; allowed: 0 or more."
 
 
 def _fargate(cpu_name: str, cpu: int, memory_name: str, memory: int) -> Iterator[str]:
@@ -385,4 +401,4 @@ def _celery(values: Mapping) -> Iterator[str]:
         yield from _fargate(f"{where}cpu", effective["celery_cpu"], f"{where}memory", effective["celery_memory"])
 
 
-RULES: tuple[Rule, ...] = (_names, _image, _network, _redis, _eviction, _windows, _roles, _tasks, _celery)
+RULES: tuple[Rule, ...] = (_names, _image, _repository, _network, _redis, _eviction, _windows, _roles, _tasks, _celery)

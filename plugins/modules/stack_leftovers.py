@@ -8,8 +8,8 @@ version_added: 1.0.0
 description:
   - Snapshots of Redis, the secret that can be restored for some days, the bucket with the journal, and whatever could
     not be deleted, or belongs to others and stands among the stack's things, with the command that deletes it.
-  - It finds by their names the services of the cluster, Redis, its snapshots and secret, log groups and the bucket, and
-    by the tags Project, Environment and Region the VPC, security groups and elastic IPs.
+  - It finds by their names the services of the cluster, Redis, its snapshots and secret, log groups, the bucket and the
+    repository, and by the tags Project, Environment and Region the VPC, security groups and elastic IPs.
 author: Nexus Learn platform team
 options:
   name_prefix:
@@ -20,6 +20,10 @@ options:
     description: Name of the bucket of the lock and the journal, as in O(lock).
     type: str
     required: true
+  repository:
+    description: Name of the ECR repository of the application's image. Empty for none.
+    type: str
+    default: ""
   tags:
     description: The stack's tags.
     type: dict
@@ -66,6 +70,7 @@ SPEC = {
     "argument_spec": {
         "name_prefix": {"type": "str", "required": True},
         "bucket": {"type": "str", "required": True},
+        "repository": {"type": "str", "default": ""},
         "tags": {"type": "dict", "required": True},
         "state": {"type": "str", "choices": ["gathered"], "default": "gathered"},
     }

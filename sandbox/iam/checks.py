@@ -299,7 +299,12 @@ class Checks:
             delivered = values(call.params, "LogDeliveryConfigurations")
             return Call(service, operation, call.region) if delivered else None
         repository = call.params.get("encryptionConfiguration") or {}
-        key = call.params.get("KmsKeyId") or repository.get("kmsKey") or self._key_of_secret(call) or self._key_of_bucket(call)
+        key = (
+            call.params.get("KmsKeyId")
+            or repository.get("kmsKey")
+            or self._key_of_secret(call)
+            or self._key_of_bucket(call)
+        )
         return Call(service, operation, call.region, {"KeyId": key}) if key else None
 
     def _key_of_secret(self, call: Call) -> str | None:

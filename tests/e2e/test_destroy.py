@@ -45,6 +45,8 @@ def deployed(console) -> None:
         client("elasticache").create_cache_parameter_group(
             CacheParameterGroupName=name, CacheParameterGroupFamily="redis7", Description="x", Tags=its_tags
         )
+    manifest = json.dumps({"mediaType": "application/vnd.oci.image.manifest.v1+json"})
+    client("ecr").put_image(repositoryName="nexus-learn-worker", imageManifest=manifest, imageTag="1")
     client("logs").create_log_group(logGroupName="/ecs/nexus-learn/theirs", tags=THEIRS)
     iam = client("iam")
     iam.untag_role(RoleName="nexus-learn-backend-task", TagKeys=["Environment"])
@@ -58,6 +60,10 @@ def deployed(console) -> None:
         (
             ("-e", "delete_redis=nexus-learn-redis", "-e", "deployment_bucket_delete=true"),
             "Confirm it with -e delete_bucket=nexus-learn-deployment. Nothing was touched.",
+        ),
+        (
+            ("-e", "delete_redis=nexus-learn-redis", "-e", "ecr_repository_delete=true"),
+            "Confirm it with -e delete_repository=nexus-learn-worker. Nothing was touched.",
         ),
     ],
 )
@@ -117,6 +123,7 @@ def test_nothing_is_left_but_what_others_own(console, foretold):
         f"snapshot {snapshot['SnapshotName']}",
         "secret nexus-learn/redis",
         "log group /ecs/nexus-learn/theirs",
+        "ECR repository nexus-learn-worker",
         "bucket nexus-learn-deployment-123456789012-us-east-1",
     ]
     # a cluster of the same name, made by somebody else, stops nothing
@@ -126,6 +133,12 @@ def test_nothing_is_left_but_what_others_own(console, foretold):
     assert run.changed == 0
     assert "cluster nexus-learn-cluster is left alone" in run.text
     assert "Kept: the bucket nexus-learn-deployment-123456789012-us-east-1 with the journal of this stack" in run.text
+    assert "Kept: the repository nexus-learn-worker with 1 image(s)." in run.text
+    repositories = ("-e", "ecr_repository_delete=true", "-e", "delete_repository=nexus-learn-worker")
+    run = console.playbook(*ALONE, *repositories)
+    assert run.changed_tasks == ["ecr_repository : destroy | Delete the repository with all images"]
+    assert "1 image in it are lost" in run.text
+    assert client("ecr").describe_repositories()["repositories"] == []
     bucket = client("s3").list_buckets()["Buckets"]
     assert [item["Name"] for item in bucket] == ["nexus-learn-deployment-123456789012-us-east-1"]
     bucket = ("-e", "deployment_bucket_delete=true", "-e", "delete_bucket=nexus-learn-deployment")

@@ -54,6 +54,8 @@ INVENTORY = st.builds(
             "network_nat_gateway": st.sampled_from(["none", "single", "per_zone"]),
             "network_vpc_endpoints": st.lists(st.sampled_from(["s3", "logs", "ecr.api"]), unique=True),
             "observability_log_retention_days": st.sampled_from([7, 30, 90]),
+            "ecr_repository_keep_images": st.sampled_from([0, 50]),
+            "ecr_repository_image_tag_mutability": st.sampled_from(["IMMUTABLE", "MUTABLE"]),
             "ecs_cluster_container_insights": st.sampled_from(["enabled", "disabled"]),
             "ecs_backend_cpu": st.sampled_from([256, 512]),
             "autoscaling_cpu_target": st.integers(40, 80),

@@ -68,13 +68,15 @@ class Deployer:
         kms.create_alias(AliasName="alias/stack", TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
         self.key = kms.describe_key(KeyId="alias/stack")["KeyMetadata"]["Arn"]
         client("servicediscovery").create_http_namespace(Name="stack")
-        client("ecr").create_repository(repositoryName="nexus-learn-worker")
-        client("ecr").put_image(
+        self.certificate = client("acm").request_certificate(DomainName="api.example.com")["CertificateArn"]
+
+    def push(self) -> None:
+        """The image, which the stack's repository has to be there for."""
+        self.console.sandbox.client("ecr").put_image(
             repositoryName="nexus-learn-worker",
             imageManifest=json.dumps({"mediaType": "application/vnd.oci.image.manifest.v1+json"}),
             imageTag="1",
         )
-        self.certificate = client("acm").request_certificate(DomainName="api.example.com")["CertificateArn"]
 
     def without(self, sid: str) -> None:
         """Take one statement away from the user; "" gives all of them back."""
@@ -98,6 +100,7 @@ class Deployer:
             "elasticache_kms_key_id": "alias/stack",
             "observability_kms_key_id": self.key,
             "deployment_kms_key_id": self.key,
+            "ecr_repository_kms_key_id": self.key,
             "ecs_cluster_service_connect_namespace": "stack",
             "celery_services": [
                 {"name": f"celery-{queue}", "queues": [queue], "desired_count": 1}
@@ -114,6 +117,7 @@ class Deployer:
             "celery_max_count": 6,
             "redis_num_nodes": 2,
             "observability_log_retention_days": 14,
+            "ecr_repository_keep_images": 50,
             "network_vpc_endpoints": ["s3", "logs"],
             "ecs_backend_certificate_arn": self.certificate,
             "elasticache_log_types": ["slow-log"],
@@ -132,11 +136,20 @@ class Deployer:
         yield from self.verbs()
         yield self.destroy
 
-    confirmed = ("stack=nexus-learn", "delete_redis=nexus-learn-redis", "delete_bucket=nexus-learn-deployment")
+    confirmed = (
+        "stack=nexus-learn",
+        "delete_redis=nexus-learn-redis",
+        "delete_bucket=nexus-learn-deployment",
+        "delete_repository=nexus-learn-worker",
+    )
     destroy = (
         "playbooks/destroy.yml",
         *DEV,
-        *(word for one in (*confirmed, "deployment_bucket_delete=true") for word in ("-e", one)),
+        *(
+            word
+            for one in (*confirmed, "deployment_bucket_delete=true", "ecr_repository_delete=true")
+            for word in ("-e", one)
+        ),
     )
 
     def verbs(self):
@@ -216,7 +229,8 @@ def test_the_policies_fit_into_iam():
         "name_prefix": "n" * 28,  # ElastiCache allows 40 characters, of which ours takes 12
         "project_name": "p" * 28,
         "environment_name": "production",
-        "image_repository": "r" * 64,
+        "app_repository": "r" * 64,
+        "managed_repository": "r" * 64,
         "permissions_boundary_arn": f"arn:aws-us-gov:iam::{'1' * 12}:policy/{'b' * 128}",
     }
     assert len(POLICIES) <= 10
@@ -257,6 +271,7 @@ def deployed(deployer, refused) -> Deployer:
     """Created and changed; meanwhile somebody took a role's boundary away, which the second run puts back."""
     create, change, diagnose = itertools.islice(deployer.runs(), 3)
     deployer.console.playbook(*create)
+    deployer.push()
     deployer.console.sandbox.client("iam").delete_role_permissions_boundary(RoleName=ROLE)
     deployer.console.playbook(*change)
     deployer.console.playbook(*diagnose)
@@ -345,6 +360,7 @@ def test_the_deployer_may_read_all_that_is_verified(deployed):
         ("PassRolesToTasks", ("--tags", "ecs_celery_beat", "-e", "ecs_celery_beat_memory=1024")),
         ("CloudWatchForAutoScaling", ("--tags", "autoscaling", "-e", "autoscaling_cpu_target=50")),
         ("LogsChange", ("--tags", "observability", "-e", "observability_log_retention_days=30")),
+        ("EcrChange", ("--tags", "ecr_repository", "-e", "ecr_repository_scan_on_push=false")),
     ],
 )
 def test_without_a_statement_a_change_fails_and_names_the_action(deployed, sid, arguments):

@@ -14,6 +14,7 @@ ROLE_TAGS = [
     "elasticache",
     "ecs_cluster",
     "observability",
+    "ecr_repository",
     "ecs_backend",
     "ecs_celery_worker",
     "ecs_celery_beat",

@@ -31,7 +31,10 @@ class Verifier:
     def __init__(self, console):
         self.console, self.client = console, console.sandbox.client
         ecr = self.client("ecr")
-        ecr.create_repository(repositoryName="nexus-learn-worker")
+        tags = {"Project": "nexus-learn", "Environment": "dev", "Region": "us-east-1"}
+        ecr.create_repository(
+            repositoryName="nexus-learn-worker", tags=[{"Key": key, "Value": value} for key, value in tags.items()]
+        )
         for tag, platforms in (("1", ["amd64", "arm64"]), ("arm", ["arm64"])):
             kind = "application/vnd.oci.image.index.v1+json"
             manifest = {"mediaType": kind, "manifests": [{"platform": {"architecture": one}} for one in platforms]}

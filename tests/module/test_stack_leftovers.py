@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 TAGS = {"Project": "left", "Environment": "test", "Region": "us-east-1"}
-OPTIONS = {"name_prefix": "left", "bucket": "left-deployment-{account_id}-{region}", "tags": TAGS}
+BUCKET = "left-deployment-{account_id}-{region}"
+OPTIONS = {"name_prefix": "left", "bucket": BUCKET, "repository": "left-worker", "tags": TAGS}
 PAIRS = [{"Key": key, "Value": value} for key, value in TAGS.items()]
 
 
@@ -46,12 +47,17 @@ def test_each_kind_is_found_and_told_how_to_delete(sandbox, module, calls):
         TagSpecifications=[{"ResourceType": "security-group", **tags}],
     )  # fmt: skip
     address = ec2.allocate_address(TagSpecifications=[{"ResourceType": "elastic-ip", **tags}])["PublicIp"]
+    client("ecr").create_repository(repositoryName="left-worker", tags=PAIRS)
+    client("ecr").create_repository(repositoryName="left-another", tags=PAIRS)
+    manifest = '{"mediaType": "application/vnd.oci.image.manifest.v1+json"}'
+    client("ecr").put_image(repositoryName="left-worker", imageManifest=manifest, imageTag="1")
     client("s3").create_bucket(Bucket="left-deployment-123456789012-us-east-1")
 
     found = left(module, calls)
     assert sorted(found) == sorted(
         [
             "bucket left-deployment-123456789012-us-east-1",
+            "ECR repository left-worker",
             f"elastic IP {address}",
             "log group /ecs/left/a",
             "log group /elasticache/left/slow-log",
@@ -64,6 +70,8 @@ def test_each_kind_is_found_and_told_how_to_delete(sandbox, module, calls):
     )
     assert found["service mine"]["why"] == "it is of this stack"
     assert found["service theirs"]["why"] == "it is of somebody else"
+    why = "it is of this stack and holds the images of the application, 1 of them"
+    assert found["ECR repository left-worker"]["why"] == why
     assert found["secret left/redis"]["why"].startswith("it can be restored until 20")
     assert found[f"VPC {vpc}"]["delete"] == f"aws ec2 delete-vpc --vpc-id {vpc}"
     assert "hush" not in str(found)

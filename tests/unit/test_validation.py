@@ -16,8 +16,9 @@ REGIONS = ["us-east-1", "eu-central-1"]
 
 
 def inventory(name: str = "dev", **changes: Any) -> dict[str, Any]:
-    values = yaml.safe_load((ROOT / f"inventories/{name}/group_vars/all/main.yml").read_text())
-    return {**values, **changes}
+    text = (ROOT / f"inventories/{name}/group_vars/all/main.yml").read_text()
+    prefix = yaml.safe_load(text)["name_prefix"]
+    return {**yaml.safe_load(text.replace("{{ name_prefix }}", prefix)), **changes}
 
 
 def errors(**changes: Any) -> list[str]:
@@ -91,6 +92,10 @@ def test_the_inventories_of_the_repository_are_valid(name):
         ({"name_prefix": "Nexus Learn"}, ["name_prefix", "Nexus Learn", "lower-case"]),
         ({"redis_node_type": None}, ["redis_node_type", "group_vars"]),
         ({"redis_node_type": "cache.r6gd.xlarge"}, ["redis_node_type", "cache.r6gd.xlarge", "cache.r6g.xlarge"]),
+        ({"image_repository": "Team/App"}, ["image_repository is Team/App", "lower-case"]),
+        ({"image_repository": "team//app"}, ["image_repository is team//app", "lower-case"]),
+        ({"image_repository": "a"}, ["image_repository is a;", "2 to 256"]),
+        ({"ecr_repository_keep_images": -1}, ["ecr_repository_keep_images", "-1", "0 or more"]),
         ({"observability_log_retention_days": 31}, ["observability_log_retention_days", "31", "14, 30, 60"]),
         ({"ecs_celery_worker_stop_timeout": 300}, ["ecs_celery_worker_stop_timeout", "300", "2 to 120"]),
         ({"ecs_celery_worker_protect_after": -1}, ["ecs_celery_worker_protect_after", "-1", "0 seconds or more"]),
@@ -151,6 +156,8 @@ def test_several_errors_are_told_at_once():
         {"redis_engine": "valkey", "redis_version": "8.1"},
         {"image_tag": "1.4.0-rc1"},
         {"image_tag": f"sha256:{'0a' * 32}"},
+        {"image_repository": ""},
+        {"image_repository": "team-1/app__x.y", "ecr_repository_untagged_days": 0},
         {"autoscaling_scale_in_cooldown": 7200, "autoscaling_cpu_target": 72.5},
     ],
 )
