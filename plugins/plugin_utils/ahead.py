@@ -119,7 +119,9 @@ class Ahead:
         if future.exception() is not None:
             return None
         arrived, http, parsed = future.result()
-        return (http, parsed) if http.status_code in (200, 404) and time.monotonic() - arrived < GOOD_FOR else None
+        # where JSON is spoken what is not there is a 400, as is what can be tried again
+        there_or_not = http.status_code in (200, 404) or parsed["Error"]["Code"].endswith("NotFoundException")
+        return (http, parsed) if there_or_not and time.monotonic() - arrived < GOOD_FOR else None
 
     def _arrived(self, http_response: Any, parsed: dict, context: Mapping, **_: Any) -> None:
         if hasattr(self._mine, "pages"):

@@ -15,13 +15,14 @@ DOCUMENT = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action":
 
 @pytest.fixture(scope="module")
 def there(sandbox) -> None:
-    """60 log groups, which are two pages; a role with a policy, which botocore decodes; a bucket without one."""
+    """60 log groups, which are two pages; a role with a policy, which botocore decodes; two things without a policy."""
     for number in range(60):
         sandbox.client("logs").create_log_group(logGroupName=f"/ahead/{number:02}")
     iam = sandbox.client("iam")
     iam.create_role(RoleName="ahead", AssumeRolePolicyDocument=json.dumps(DOCUMENT))
     iam.put_role_policy(RoleName="ahead", PolicyName="p", PolicyDocument=json.dumps(DOCUMENT))
     sandbox.client("s3").create_bucket(Bucket="ahead")
+    sandbox.client("ecr").create_repository(repositoryName="ahead")
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def asked_ahead(aws: Aws, ahead: Ahead) -> list[str]:
 
 
 def questions(aws: Aws) -> dict:
-    s3 = aws.client("s3")
+    s3, ecr = aws.client("s3"), aws.client("ecr")
     found = aws.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix="/ahead/")
     answers = {
         "groups": [group["logGroupName"] for group in found],
@@ -65,6 +66,8 @@ def questions(aws: Aws) -> dict:
     }
     with pytest.raises(s3.exceptions.ClientError, match="NoSuchBucketPolicy"):
         s3.get_bucket_policy(Bucket="ahead")
+    with pytest.raises(ecr.exceptions.RepositoryPolicyNotFoundException):
+        ecr.get_repository_policy(repositoryName="ahead")
     return answers
 
 
@@ -72,7 +75,7 @@ def test_the_second_run_has_all_answers_with_not_a_call_more(run):
     answers, sent = run()
     assert len(answers["groups"]) == 60
     assert answers["policy"] == answers["role"] == DOCUMENT
-    assert sent == ["DescribeLogGroups"] * 2 + ["GetBucketPolicy", "GetRole", "GetRolePolicy"]
+    assert sent == ["DescribeLogGroups"] * 2 + ["GetBucketPolicy", "GetRepositoryPolicy", "GetRole", "GetRolePolicy"]
     for _ in range(2):
         assert run() == (answers, sent)
 
@@ -148,6 +151,7 @@ def test_whatever_the_file_holds_the_answers_are_right(run, tmp_path, content):
     assert {one["operation"] for one in json.loads((tmp_path / "questions.json").read_text())} == {
         "DescribeLogGroups",
         "GetBucketPolicy",
+        "GetRepositoryPolicy",
         "GetRole",
         "GetRolePolicy",
     }
