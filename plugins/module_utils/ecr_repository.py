@@ -359,7 +359,7 @@ def _plan_absent(label: str, params: Mapping, current: Mapping | None) -> list[C
 
 def _replacement(label: str, params: Mapping, current: Mapping, wanted: Mapping) -> Refused:
     now, then = (
-        " with ".join(filter(None, (one["encryption_type"], one.get("kms_key"))))
+        one["encryption_type"] + (f" with {key}" if (key := one.get("kms_key")) and not is_unknown(key) else "")
         for one in (current["encryption"], wanted["encryption"])
     )
     return Refused(

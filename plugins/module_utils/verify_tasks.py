@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.nexus_learn.aws.plugins.module_utils import cloudwatch_log_groups, iam_roles
+from ansible_collections.nexus_learn.aws.plugins.module_utils import cloudwatch_log_groups, ecr_repository, iam_roles
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_secret_versions import SECRET
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import is_unknown
@@ -51,7 +51,7 @@ def images(aws: Aws, stack: Stack) -> list[Finding]:
             asked.setdefault((container["image"], service.task["cpu_architecture"]), variables)
 
     def one(image: str, architecture: str) -> Finding:
-        return attempt("image", image, lambda: _image(aws, image, architecture, *asked[image, architecture]))
+        return attempt("image", image, lambda: _image(aws, stack, image, architecture, *asked[image, architecture]))
 
     return together(*(lambda wanted=wanted: one(*wanted) for wanted in asked))
 
@@ -60,7 +60,7 @@ def is_ecr(image: str) -> bool:
     return _ECR.fullmatch(image) is not None
 
 
-def _image(aws: Aws, image: str, architecture: str, variable: str, chooser: str) -> Finding:
+def _image(aws: Aws, stack: Stack, image: str, architecture: str, variable: str, chooser: str) -> Finding:
     match = _ECR.fullmatch(image)
     client = aws.client("ecr")
     if match is None:
@@ -80,6 +80,8 @@ def _image(aws: Aws, image: str, architecture: str, variable: str, chooser: str)
             acceptedMediaTypes=[*_LISTS, *_MANIFESTS],
         )
     except client.exceptions.RepositoryNotFoundException:
+        if stack.planned(ecr_repository.resource(match["repository"])):
+            mend = "Make it with site.yml --tags deployment,ecr_repository, and push the image."
         return Finding("image", image, FAILED, f"ECR has no repository {match['repository']}.", mend)
     if not answer["images"]:
         return Finding("image", image, FAILED, f"ECR does not have it in {match['repository']}.", mend)
