@@ -146,6 +146,25 @@ def log_groups(logs, prefix: str):
     return found, together(*(partial(logs.list_tags_for_resource, resourceArn=arn) for arn in arns))
 
 
+def repository(ecr, prefix: str, token: Future):
+    """4 calls: settings, tags and the two policies, none of which has any other's."""
+    name = f"{prefix}-worker"
+    region, account = token.result()[0]["ARN"].split(":")[3:5]
+
+    def ask(operation) -> dict:
+        try:
+            return operation(repositoryName=name)
+        except ClientError as error:  # what was never set is an error here
+            return error.response["Error"]
+
+    return together(
+        partial(ecr.describe_repositories, repositoryNames=[name]),
+        partial(ecr.list_tags_for_resource, resourceArn=f"arn:aws:ecr:{region}:{account}:repository/{name}"),
+        partial(ask, ecr.get_lifecycle_policy),
+        partial(ask, ecr.get_repository_policy),
+    )
+
+
 def cluster(ecs, prefix: str):
     return ecs.describe_clusters(clusters=[f"{prefix}-cluster"], include=["TAGS", "SETTINGS"])
 
@@ -193,6 +212,7 @@ def read(prefix: str, names: list[str]) -> list:
         start(roles, "iam"),
         start(network, "ec2", prefix),
         start(bucket, "s3", prefix, token),
+        start(repository, "ecr", prefix, token),
         token,
     ]
     return [chain.result() for chain in running]

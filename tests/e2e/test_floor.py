@@ -133,12 +133,16 @@ LOOKS = {
     "load_balancer": lambda client: floor.load_balancer(client("elbv2"), PREFIX),
     "roles": lambda client: floor.roles(client("iam")),
     "log_groups": lambda client: floor.log_groups(client("logs"), PREFIX),
+    "repository": lambda client: floor.repository(
+        client("ecr"), PREFIX, floor.chains.submit(floor.secret, client("secretsmanager"), PREFIX)
+    ),
     "cluster": lambda client: floor.cluster(client("ecs"), PREFIX),
     "services": lambda client: floor.services(client("ecs"), PREFIX, WORKERS),
     "scaling": lambda client: floor.scaling(client("application-autoscaling"), PREFIX, WORKERS),
 }
 ROLE = f"{PREFIX}-backend-execution"
 BUCKET = f"{PREFIX}-deployment-123456789012-us-east-1"
+REPOSITORY = f"{PREFIX}-worker"
 LOG_GROUP = f"/ecs/{PREFIX}/worker-0"
 DRIFTS = {
     "network: tags of the VPC": lambda s: s.tag_ec2(s.vpc),
@@ -253,6 +257,19 @@ DRIFTS = {
         resourceArn=f"arn:aws:logs:us-east-1:123456789012:log-group:{LOG_GROUP}", tags={"Drift": "1"}
     ),
     "log_groups: one that is gone": lambda s: s.client("logs").delete_log_group(logGroupName=LOG_GROUP),
+    "repository: mutability": lambda s: s.client("ecr").put_image_tag_mutability(
+        repositoryName=REPOSITORY, imageTagMutability="MUTABLE"
+    ),
+    "repository: scanning": lambda s: s.client("ecr").put_image_scanning_configuration(
+        repositoryName=REPOSITORY, imageScanningConfiguration={"scanOnPush": False}
+    ),
+    "repository: lifecycle policy": lambda s: s.client("ecr").delete_lifecycle_policy(repositoryName=REPOSITORY),
+    "repository: policy": lambda s: s.client("ecr").set_repository_policy(
+        repositoryName=REPOSITORY, policyText=document({"Effect": "Allow", "Principal": "*", "Action": "ecr:*"})
+    ),
+    "repository: tags": lambda s: s.client("ecr").tag_resource(
+        resourceArn=f"arn:aws:ecr:us-east-1:123456789012:repository/{REPOSITORY}", tags=[TAG]
+    ),
     "cluster: container insights": lambda s: s.client("ecs").update_cluster_settings(
         cluster=f"{PREFIX}-cluster", settings=[{"name": "containerInsights", "value": "disabled"}]
     ),
@@ -319,7 +336,7 @@ def steady(value):
 
 
 def test_it_makes_as_many_calls_as_it_says(stack):
-    """45 for what every stack has; for each worker one for its revision, its log group's tags and its target's."""
+    """49 for what every stack has; for each worker one for its revision, its log group's tags and its target's."""
     stack.sandbox.faults()
     done = subprocess.run(
         [sys.executable, "bench/floor.py", PREFIX, *WORKERS],
@@ -331,7 +348,7 @@ def test_it_makes_as_many_calls_as_it_says(stack):
     )
     assert done.returncode == 0, done.stderr
     counted = stack.sandbox.ask("faults")
-    assert counted["calls"] == 45 + 3 * len(WORKERS), counted["by_operation"]
+    assert counted["calls"] == 49 + 3 * len(WORKERS), counted["by_operation"]
 
 
 @pytest.mark.parametrize("drift", DRIFTS)
