@@ -133,6 +133,25 @@ def test_a_tag_takes_the_steps_before_it_as_they_are_deployed(console):
     assert "redis_endpoint: 127.0.0.1" in run.text
 
 
+def test_a_stack_may_use_the_repository_of_another_one(console):
+    """With an empty name it manages none, and one that it has made stays."""
+    outputs = ("playbooks/outputs.yml", "-i", "inventories/dev", "-e", "output=ecr_repository_uri")
+    uri = "123456789012.dkr.ecr.us-east-1.amazonaws.com/nexus-learn-worker"
+    assert uri in console.playbook(*outputs).text
+    none = ("-e", "image_repository=")
+    assert uri not in console.playbook(*outputs, *none).text
+    run = console.playbook(*SITE, *none)
+    assert run.changed == 0
+    assert "ECR repository nexus-learn-worker" not in run.plan["unchanged"]
+    assert "ecr_repository_uri: ''" in run.text
+    theirs = ("-e", "image_repository=nexus-learn-theirs")
+    console.sandbox.client("ecr").create_repository(repositoryName="nexus-learn-theirs")
+    run = console.playbook(*SITE, *theirs, succeeds=False)
+    console.sandbox.client("ecr").delete_repository(repositoryName="nexus-learn-theirs")
+    assert "ECR repository nexus-learn-theirs exists and belongs to somebody else" in run.text
+    assert steps.writes(run.step) == []
+
+
 def test_a_lost_token_is_replaced_and_neither_is_in_any_output(console):
     lost = auth_token(console)
     manager = console.sandbox.client("secretsmanager")
