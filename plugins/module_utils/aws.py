@@ -248,6 +248,25 @@ def wait_until(
         delay = min(delay * 1.5, pause)
 
 
+def patiently(call: Callable[[], Any], not_yet: Iterable[str], say: Say, seconds: float = 60) -> Any:
+    """Call again for so long while the answer only means "not yet": its code or message holds one of ``not_yet``.
+
+    AWS's services hear of each other's changes, and of their own, some time after these were answered.
+    """
+    deadline = time.monotonic() + seconds
+    delay = 0.2
+    while True:
+        try:
+            return call()
+        except botocore.exceptions.ClientError as error:
+            text = f"{error_code(error)} {error}".lower()
+            if time.monotonic() > deadline or not any(part.lower() in text for part in not_yet):
+                raise
+            say(f"not yet: {error}")
+            time.sleep(delay)
+            delay = min(2 * delay, 3)
+
+
 def error_code(error: Exception) -> str:
     """The AWS error code of a ClientError (``ServiceNotFoundException``), or an empty string."""
     response = getattr(error, "response", None)

@@ -7,8 +7,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 try:
@@ -26,6 +25,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import (
     Aws,
     error_code,
     explain,
+    patiently,
     together,
     wait_until,
 )
@@ -107,7 +107,6 @@ NOT_YET = (
     "does not have an associated load balancer",
     "role is not valid",
 )
-NOT_YET_SECONDS = 60
 
 
 def resource(name: str) -> str:
@@ -593,7 +592,7 @@ def _apply_one(
         arguments |= service_arguments(wanted, set(wanted), {})
         if params["tags"]:
             arguments["tags"] = ansible_dict_to_boto3_tag_list(params["tags"], "key", "value")
-        answer = _patiently(lambda: ecs.create_service(serviceName=name, **arguments), say)
+        answer = patiently(lambda: ecs.create_service(serviceName=name, **arguments), NOT_YET, say)
         return ecs_rollout.started(answer["service"])
     fields = {change.path.split(".")[0] for change in changes}
     if "tags" in fields:
@@ -607,7 +606,7 @@ def _apply_one(
         arguments["forceNewDeployment"] = True
     if len(arguments) == 1:
         return None  # tags only
-    answer = _patiently(lambda: ecs.update_service(service=name, **arguments), say)
+    answer = patiently(lambda: ecs.update_service(service=name, **arguments), NOT_YET, say)
     return ecs_rollout.started(answer["service"], there["raw"].get("events", []))
 
 
@@ -675,19 +674,6 @@ def _run_before(aws: Aws, params: Mapping, item: Mapping, arn: str, say: Say) ->
         ) from error
 
 
-def _patiently(call: Callable[[], dict], say: Say) -> dict:
-    """Call again for a minute while AWS does not yet see what was created just before."""
-    deadline = time.monotonic() + NOT_YET_SECONDS
-    while True:
-        try:
-            return call()
-        except ClientError as error:
-            if time.monotonic() > deadline or not any(part in str(error).lower() for part in NOT_YET):
-                raise
-            say(f"not yet: {error}")
-            time.sleep(3)
-
-
 def _remove(aws: Aws, params: Mapping, names: Sequence[str], say: Say) -> None:
     """To 0, wait until the last task has ended its work, delete; with ``force`` ECS stops the tasks as it deletes."""
     ecs, cluster = aws.client("ecs"), params["cluster"]
@@ -697,7 +683,12 @@ def _remove(aws: Aws, params: Mapping, names: Sequence[str], say: Say) -> None:
         def probe() -> tuple[bool, str]:
             found = ecs_rollout.read_services(aws, cluster, names)
             left = sum(service["runningCount"] + service["pendingCount"] for service in found.values())
-            return left == 0, f"{left} tasks still running"
+            if left:
+                return False, f"{left} tasks still running"
+            # the counts leave out what has been told to stop, and has its stopTimeout to end its work
+            tasks = together(*(lambda n=n: ecs_rollout.read_tasks(aws, cluster, serviceName=n) for n in found))
+            left = sum(task["lastStatus"] != "STOPPED" for some in tasks for task in some)
+            return left == 0, f"{left} tasks still stopping"
 
         wait_until(
             probe,
@@ -707,7 +698,19 @@ def _remove(aws: Aws, params: Mapping, names: Sequence[str], say: Say) -> None:
             variable="wait_timeout",
             say=say,
         )
-    together(*(lambda n=n: ecs.delete_service(cluster=cluster, service=n, force=params["force"]) for n in names))
+
+
+    def gone(name: str) -> None:
+        # of a deployment that was under way
+        still = ("cannot be stopped while deployments are active",)
+        patiently(
+            lambda: ecs.delete_service(cluster=cluster, service=name, force=params["force"]),
+            still,
+            say,
+            params["wait_timeout"],
+        )
+
+    together(*(lambda n=n: gone(n) for n in names))
 
 
 def _wait_drained(aws: Aws, cluster: str, names: Sequence[str], timeout: float, say: Say) -> None:

@@ -108,7 +108,10 @@ class Scheduler(threading.Thread):
     def _drain(self, service: Service, tasks: list[Task], now: float) -> None:
         for task in tasks:
             self._stop(service, task, f"Scaling activity initiated by ({_subject(task)})", now)
-        if not tasks:
+        # Tasks that still stop do not keep a service DRAINING, once ECS has looked at it again:
+        # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeleteService.html
+        still = [task for task in tasks if task.status not in ("STOPPING", "DEPROVISIONING")]
+        if not still and all(now - task.since >= self.sandbox.minutes(0.5) for task in tasks):
             service.status = "INACTIVE"
             for deployment in service.deployments:
                 deployment.status = "INACTIVE"

@@ -137,6 +137,9 @@ def delete(service: Service, force: bool) -> Service:
         raise errors.error("ServiceNotActiveException", "Service was not ACTIVE.")
     if service.desired_count and not force:
         raise errors.invalid("The service cannot be stopped while it is scaled above 0.")
+    # in these words: https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/ecs/service.go
+    if len(service.deployments) > 1 and not force:
+        raise errors.invalid("The service cannot be stopped while deployments are active.")
     service.status, service.desired_count = "DRAINING", 0
     return service
 

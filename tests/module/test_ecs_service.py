@@ -180,6 +180,26 @@ def test_absent_with_force_and_without_cluster(module, stack, sent):
     assert module("ecs_service", stack.args({"name": "force"}, state="absent", cluster="none"))["changes"] == []
 
 
+def test_what_is_left_after_absent_has_ended(module, stack):
+    """DescribeServices does not count a task that ends its work: whoever deletes Redis next would lose that."""
+    script = "trap 'sleep 3; exit 0' TERM; while :; do sleep 0.1; done"
+    module("ecs_service", stack.args(stack.service("last", script)))
+    module("ecs_service", stack.args({"name": "last"}, state="absent"))
+    tasks = stack.ecs.list_tasks(cluster=stack.cluster, family=f"{stack.cluster}-last", desiredStatus="STOPPED")
+    (task,) = stack.ecs.describe_tasks(cluster=stack.cluster, tasks=tasks["taskArns"])["tasks"]
+    assert task["lastStatus"] == "STOPPED"
+
+
+def test_absent_in_the_middle_of_a_deployment(module, stack, sent):
+    """ECS deletes no service with two deployments, also where nothing of them runs any more."""
+    args = stack.args(stack.service("middle", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"))
+    module("ecs_service", args)
+    args["services"][0]["task_definition"]["containers"][0]["environment"] = {"A": "2"}
+    module("ecs_service", {**args, "wait": False})
+    module("ecs_service", stack.args({"name": "middle"}, state="absent"))
+    assert stack.describe("middle")["status"] == "INACTIVE"
+
+
 def test_a_service_that_is_being_deleted_is_waited_for(module, stack):
     script = "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"
     args = stack.args(stack.service("again", script))

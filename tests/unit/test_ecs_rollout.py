@@ -1,7 +1,7 @@
 """Verdicts on a deployment, and what UpdateService is sent: pure."""
 
 import pytest
-from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_service
+from ansible_collections.nexus_learn.aws.plugins.module_utils import aws, ecs_service
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_rollout import (
     DONE,
     FAILED,
@@ -115,7 +115,7 @@ def refusal(message):
 
 
 def test_what_was_created_seconds_ago_is_waited_for(monkeypatch):
-    monkeypatch.setattr(ecs_service.time, "sleep", lambda _: None)
+    monkeypatch.setattr(aws.time, "sleep", lambda _: None)
     answers = [refusal("Unable to assume the service linked role."), {"service": 1}]
 
     def call():
@@ -124,7 +124,7 @@ def test_what_was_created_seconds_ago_is_waited_for(monkeypatch):
             raise answer
         return answer
 
-    assert ecs_service._patiently(call, print) == {"service": 1}
+    assert aws.patiently(call, ecs_service.NOT_YET, print) == {"service": 1}
     answers[:] = [refusal("subnets can not be empty."), {"service": 1}]
     with pytest.raises(ClientError):
-        ecs_service._patiently(call, print)
+        aws.patiently(call, ecs_service.NOT_YET, print)
