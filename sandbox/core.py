@@ -56,6 +56,8 @@ class Sandbox:
         self.processes = Processes(home)
         self.authority = Authority(home)
         self.started = datetime.datetime.now(datetime.UTC), time.monotonic()
+        self.lag = 0.0
+        """Seconds for which what was made or changed is not seen everywhere yet; `PUT /_sandbox/lag` sets them."""
         self.regions = {REGION}
         """Regions that anybody has called so far."""
         self.load_balancers = None
@@ -111,6 +113,10 @@ class Sandbox:
     def minutes(self, n: float) -> float:
         """Seconds of wall clock that n AWS minutes last."""
         return n * 60 / self.time_scale
+
+    def young(self, since: float) -> bool:
+        """Whether what was made at that time of the monotonic clock is not seen everywhere yet."""
+        return time.monotonic() - since < self.lag
 
     def now(self) -> datetime.datetime:
         """The time of day of schedules: it starts with the daemon, and passes by AWS minutes."""

@@ -146,7 +146,7 @@ class Application:
     def __call__(self, environ, start_response):
         path = environ.get("PATH_INFO", "")
         if path.startswith("/_sandbox/"):
-            return self.own(path, environ["REQUEST_METHOD"], start_response)
+            return self.own(path, environ, start_response)
         service, region, operation = identify(environ)
         if region:
             self.sandbox.regions.add(region)
@@ -176,15 +176,19 @@ class Application:
         log.log(level, "%s.%s %s %.0f ms", service, operation, answer.get("status", "failed"), milliseconds)
         return body
 
-    def own(self, path: str, method: str, start_response):
+    def own(self, path: str, environ, start_response):
         from .status import status
 
+        method = environ["REQUEST_METHOD"]
         if path == "/_sandbox/ping":
             answer = {"pid": os.getpid()}
         elif path == "/_sandbox/status":
             answer = status(self.sandbox)
         elif path == "/_sandbox/authorizations":
             answer = self.sandbox.iam.decided() if self.sandbox.iam else []
+        elif path == "/_sandbox/lag" and method == "PUT":
+            self.sandbox.lag = float(json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))))
+            answer = {"lag": self.sandbox.lag}
         elif path == "/_sandbox/reset" and method == "POST":
             self.sandbox.reset()
             answer = {"reset": True}

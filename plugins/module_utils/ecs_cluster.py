@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
-from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, wait_until
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, patiently, wait_until
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_task_definition import camel, snake
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     Change,
@@ -33,6 +33,9 @@ CONFIGURATION = {
     "execute_command_configuration": "executeCommandConfiguration",
     "managed_storage_configuration": "managedStorageConfiguration",
 }
+
+# Codes of what is about to end: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeleteCluster.html
+_STILL = ("ClusterContainsServicesException", "ClusterContainsTasksException", "UpdateInProgressException")
 
 
 def resource(name: str) -> str:
@@ -97,9 +100,8 @@ def namespace_as_given(aws: Aws, found: str | None, given: str | None) -> str | 
 
 def _read(aws: Aws, name: str) -> dict[str, Any] | None:
     """DescribeClusters, which still shows a deleted cluster for a while, as INACTIVE."""
-    found = aws.client("ecs").describe_clusters(clusters=[name], include=["TAGS", "SETTINGS", "CONFIGURATIONS"])[
-        "clusters"
-    ]
+    included = ["TAGS", "SETTINGS", "CONFIGURATIONS", "ATTACHMENTS"]
+    found = aws.client("ecs").describe_clusters(clusters=[name], include=included)["clusters"]
     return next((cluster for cluster in found if cluster["status"] != "INACTIVE"), None)
 
 
@@ -190,7 +192,9 @@ def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[
                 f"Delete them first, with ecs_service and state: absent, or if they are not this stack's with "
                 f"`aws ecs delete-service --force --cluster {name} --service <name>`, and run again."
             )
-        ecs.delete_cluster(cluster=name)
+        # A service is gone when its last tasks begin to stop, and only a cluster without any task can be deleted.
+        # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeleteService.html
+        patiently(lambda: ecs.delete_cluster(cluster=name), _STILL, say, params["wait_timeout"])
         return
     if changes[0].action == "create":
         arguments = {"clusterName": name, **_settings(wanted, set(wanted))}
@@ -202,17 +206,18 @@ def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[
             arguments["defaultCapacityProviderStrategy"] = strategy_argument(
                 wanted["default_capacity_provider_strategy"]
             )
-        ecs.create_cluster(**arguments)
+        # the first cluster of an account: CreateCluster makes ECS's role as well, and does not wait for it
+        patiently(lambda: ecs.create_cluster(**arguments), ("unable to assume the service linked role",), say)
         return
     paths = {change.path.split(".")[0] for change in changes}
     if paths & {"capacity_providers", "default_capacity_provider_strategy"}:
         # AWS takes both or none, and drops what is not named
         both = {**there, **wanted}
-        ecs.put_cluster_capacity_providers(
-            cluster=name,
-            capacityProviders=both["capacity_providers"],
-            defaultCapacityProviderStrategy=strategy_argument(both["default_capacity_provider_strategy"]),
-        )
+        arguments = {
+            "capacityProviders": both["capacity_providers"],
+            "defaultCapacityProviderStrategy": strategy_argument(both["default_capacity_provider_strategy"]),
+        }
+        patiently(lambda: ecs.put_cluster_capacity_providers(cluster=name, **arguments), _STILL, say)
     settings = _settings(predicted(there, wanted), paths)
     if settings:
         ecs.update_cluster(cluster=name, **settings)

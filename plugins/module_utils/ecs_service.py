@@ -699,7 +699,6 @@ def _remove(aws: Aws, params: Mapping, names: Sequence[str], say: Say) -> None:
             say=say,
         )
 
-
     def gone(name: str) -> None:
         # of a deployment that was under way
         still = ("cannot be stopped while deployments are active",)

@@ -33,6 +33,8 @@ class Cluster:
     strategy: list[dict] = field(default_factory=list)
     tags: list[dict] = field(default_factory=list)
     status: str = "ACTIVE"
+    attached: float = 0.0
+    """When capacity providers were attached last, by the monotonic clock."""
     services: dict[str, "Service"] = field(default_factory=dict)
     tasks: dict[str, "Task"] = field(default_factory=dict)
     answered: dict[str, list["Task"]] = field(default_factory=dict)

@@ -6,6 +6,7 @@ instances and task sets.
 
 import base64
 import copy
+import time
 from typing import TYPE_CHECKING
 
 from moto.core.responses import ActionResult, BaseResponse
@@ -69,6 +70,13 @@ class EcsResponse(BaseResponse):
         existing = clusters.get(name)
         if existing and existing.status == "ACTIVE":
             return _answer(cluster=existing.describe(["SETTINGS", "TAGS", "CONFIGURATIONS"]))
+        # As the first cluster of an account is made, so is ECS's role, and AWS does not wait until it can be assumed:
+        # https://github.com/aws-samples/run-selenium-tests-at-scale-using-ecs-fargate/issues/2
+        self.store.linked = self.store.linked or time.monotonic()
+        if self.ecs.sandbox.young(self.store.linked):
+            raise errors.invalid(
+                "Unable to assume the service linked role. Please verify that the ECS service linked role exists."
+            )
         cluster = Cluster(
             name=name,
             arn=self.store.arn(self.region, "cluster", name),
@@ -89,7 +97,12 @@ class EcsResponse(BaseResponse):
         for name in names:
             cluster = self.store.clusters[self.region].get(name.rpartition("/")[2])
             if cluster:
-                found.append(cluster.describe(self.params.get("include") or []))
+                include = self.params.get("include") or []
+                view = cluster.describe(include)
+                if "ATTACHMENTS" in include:
+                    attaching = self.ecs.sandbox.young(cluster.attached)
+                    view["attachmentsStatus"] = "UPDATE_IN_PROGRESS" if attaching else "UPDATE_COMPLETE"
+                found.append(view)
             else:
                 failures.append(self._missing("cluster", name))
         return _answer(clusters=found, failures=failures)
@@ -124,6 +137,8 @@ class EcsResponse(BaseResponse):
             raise errors.error(
                 "ResourceInUseException", "The specified capacity provider is in use and cannot be removed."
             )
+        if self.ecs.sandbox.young(cluster.attached):
+            raise errors.error("UpdateInProgressException", "There is already an update in progress for this cluster.")
         self._set_providers(cluster)
         return _answer(cluster=cluster.describe(["SETTINGS"]))
 
@@ -511,6 +526,7 @@ class EcsResponse(BaseResponse):
                     "The specified default capacity provider strategy contains a capacity provider that is not "
                     "associated with the cluster."
                 )
+        cluster.attached = time.monotonic()
         cluster.providers = list(providers)
         cluster.strategy = [{"weight": 0, "base": 0, **item} for item in strategy]
 

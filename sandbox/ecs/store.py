@@ -24,6 +24,8 @@ class Store:
         """Region -> family -> revisions, oldest first; a deleted one stays, so that its number is not used again."""
         self.live: dict[str, Task] = {}
         """Task id -> task that is not STOPPED."""
+        self.linked: float | None = None
+        """When ECS's service-linked role was made, by the monotonic clock."""
         self.account_settings: dict[str, dict[str, str]] = defaultdict(dict)
 
     def arn(self, region: str, kind: str, name: str) -> str:

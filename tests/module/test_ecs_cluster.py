@@ -1,6 +1,8 @@
+import time
 import uuid
 
 import pytest
+from ecs_examples import Stack
 
 TAGS = {"Project": "nexus-learn", "Environment": "test", "ManagedBy": "ansible"}
 
@@ -138,3 +140,30 @@ def test_a_log_configuration_means_override(module, args, calls):
         wrong = {**args, "execute_command_configuration": configuration}
         assert "Give both or neither" in module("ecs_cluster", wrong, expect_failure=True)["msg"]
     assert calls.writes == []
+
+
+def test_absent_waits_for_tasks_that_still_stop(module, sandbox):
+    """A service is gone when its tasks begin to stop; a cluster with a task in it cannot be deleted."""
+    stack = Stack(sandbox)
+    ending = "trap 'sleep 2; exit 0' TERM; while :; do sleep 0.1; done"
+    module("ecs_service", stack.args(stack.service("slow", ending)))
+    stack.ecs.delete_service(cluster=stack.cluster, service="slow", force=True)
+    wait_until_gone(stack)
+    states = [task["lastStatus"] for task in tasks(stack)]
+    assert states == ["STOPPING"], "the sandbox lets go of a service as AWS does"
+    stack.ecs.tag_resource(
+        resourceArn=stack.ecs.describe_clusters(clusters=[stack.cluster])["clusters"][0]["clusterArn"],
+        tags=[{"key": key, "value": value} for key, value in TAGS.items()],
+    )
+    module("ecs_cluster", {"name": stack.cluster, "tags": TAGS, "state": "absent"})
+    assert stack.ecs.describe_clusters(clusters=[stack.cluster])["clusters"][0]["status"] == "INACTIVE"
+
+
+def tasks(stack):
+    arns = stack.ecs.list_tasks(cluster=stack.cluster, desiredStatus="STOPPED")["taskArns"]
+    return stack.ecs.describe_tasks(cluster=stack.cluster, tasks=arns)["tasks"]
+
+
+def wait_until_gone(stack):
+    while stack.describe("slow")["status"] != "INACTIVE":
+        time.sleep(0.05)

@@ -1,0 +1,46 @@
+"""AWS does not see at once what was just made or changed: modules ask again, and go on when it does.
+
+The sandbox here lags behind itself, for so long that what does not wait meets it.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
+"""
+
+import pytest
+from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout
+from ecs_examples import TAGS, Stack
+
+LAG = 3
+
+
+@pytest.fixture(scope="module")
+def sandbox(start_sandbox):
+    return start_sandbox(60.0)
+
+
+@pytest.fixture
+def lag(sandbox):
+    sandbox.ask("lag", "PUT", LAG)
+    yield LAG
+    sandbox.ask("lag", "PUT", 0)
+
+
+@pytest.fixture(scope="module")
+def stack(sandbox):
+    return Stack(sandbox)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(ecs_rollout, "PAUSE", 0.1)
+
+
+def test_first_cluster_of_an_account(module, sandbox, lag):
+    """CreateCluster makes ECS's service-linked role, and refuses what needs it until it can be assumed."""
+    sandbox.ask("reset", "POST")
+    args = {"name": "first", "capacity_providers": ["FARGATE"], "tags": TAGS}
+    strategy = [{"capacity_provider": "FARGATE", "weight": 1}]
+    assert module("ecs_cluster", args)["cluster"]["capacity_providers"] == ["FARGATE"]
+    module("ecs_cluster", {**args, "default_capacity_provider_strategy": strategy})
+    ecs = sandbox.client("ecs")
+    (there,) = ecs.describe_clusters(clusters=["first"], include=["ATTACHMENTS"])["clusters"]
+    assert there["attachmentsStatus"] == "UPDATE_COMPLETE", "done is when the providers are attached"
+    assert there["defaultCapacityProviderStrategy"][0]["capacityProvider"] == "FARGATE"
