@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from itertools import groupby, pairwise
 from typing import Any
 
-from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, patiently, together
 from ansible_collections.nexus_learn.aws.plugins.module_utils.cloudwatch_metrics import (
     exact,
     normal,
@@ -73,6 +73,10 @@ _QUERY_LISTS = (
     "customized_load_metric_specification",
     "customized_capacity_metric_specification",
 )
+# Codes that only mean "not yet": a target, or the role that Application Auto Scaling makes with an account's first one,
+# was made a moment ago.
+# https://docs.aws.amazon.com/autoscaling/application/APIReference/API_PutScalingPolicy.html#API_PutScalingPolicy_Errors
+_NOT_YET = ("ConcurrentUpdateException", "FailedResourceAccessException", "ObjectNotFoundException")
 _ACTION_LIMITS = {"min_capacity": "MinCapacity", "max_capacity": "MaxCapacity"}
 
 
@@ -539,13 +543,13 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
     planned = by_resource(changes)
     together(
         *(
-            lambda target=target: _apply_one(aws, params, target, current.get(target["resource_id"], {}), planned)
+            lambda target=target: _apply_one(aws, params, target, current.get(target["resource_id"], {}), planned, say)
             for target in params["targets"]
         )
     )
 
 
-def _apply_one(aws: Aws, params: Mapping, target: Mapping, there: Mapping, planned: Mapping) -> None:
+def _apply_one(aws: Aws, params: Mapping, target: Mapping, there: Mapping, planned: Mapping, say: Say) -> None:
     scaling = aws.client(_SERVICE)
     where = {
         "ServiceNamespace": params["service_namespace"],
@@ -559,11 +563,11 @@ def _apply_one(aws: Aws, params: Mapping, target: Mapping, there: Mapping, plann
         return
     if changes:
         _apply_target(aws, params, target, there, changes, where)
-    _apply_policies(scaling, target, there.get("policies", {}), planned, where)
-    _apply_actions(scaling, target, there.get("scheduled_actions", {}), planned, where)
+    _apply_policies(scaling, target, there.get("policies", {}), planned, where, say)
+    _apply_actions(scaling, target, there.get("scheduled_actions", {}), planned, where, say)
 
 
-def _apply_policies(scaling: Any, target: Mapping, there: Mapping, planned: Mapping, where: Mapping) -> None:
+def _apply_policies(scaling: Any, target: Mapping, there: Mapping, planned: Mapping, where: Mapping, say: Say) -> None:
     wanted = _policies(target) or {}
     mine = [name for name in wanted if policy_resource(target, name) in planned]
     gone = [name for name in there if policy_resource(target, name) in planned and name not in wanted]
@@ -572,7 +576,8 @@ def _apply_policies(scaling: Any, target: Mapping, there: Mapping, planned: Mapp
     for name in gone + changed:
         scaling.delete_scaling_policy(PolicyName=name, **where)
     for name in mine:
-        _put_policy(scaling, where, name, predicted(there.get(name, {}), wanted[name]))
+        policy = predicted(there.get(name, {}), wanted[name])
+        patiently(lambda name=name, policy=policy: _put_policy(scaling, where, name, policy), _NOT_YET, say)
 
 
 def _another(there: Mapping, wanted: Mapping) -> bool:
@@ -580,7 +585,7 @@ def _another(there: Mapping, wanted: Mapping) -> bool:
     return any(there[field] != wanted[field] for field in ("policy_type", *_METRIC_FIELDS, _CUSTOMIZED))
 
 
-def _apply_actions(scaling: Any, target: Mapping, there: Mapping, planned: Mapping, where: Mapping) -> None:
+def _apply_actions(scaling: Any, target: Mapping, there: Mapping, planned: Mapping, where: Mapping, say: Say) -> None:
     wanted = _actions(target) or {}
     mine = [name for name in wanted if action_resource(target, name) in planned]
     for name in there:
@@ -588,7 +593,10 @@ def _apply_actions(scaling: Any, target: Mapping, there: Mapping, planned: Mappi
         if gone or (name in mine and _loses_a_limit(there[name], wanted[name])):
             scaling.delete_scheduled_action(ScheduledActionName=name, **where)
     for name in mine:
-        _put_action(scaling, where, name, wanted[name], there.get(name, {}))
+        before = there.get(name, {})
+        patiently(
+            lambda name=name, before=before: _put_action(scaling, where, name, wanted[name], before), _NOT_YET, say
+        )
 
 
 def _loses_a_limit(there: Mapping, wanted: Mapping) -> bool:

@@ -265,7 +265,8 @@ class AutoScalingResponse(BaseResponse):
         )
 
     def _registered(self, resource_id: str) -> None:
-        if resource_id not in self.state.targets:
+        target = self.state.targets.get(resource_id)
+        if target is None or self.sandbox.young(target.seen):
             raise ObjectNotFoundError(f"No scalable target registered for {_where(resource_id)}")
 
     def _page(self, key: str, items: list[dict], most: int = 50) -> ActionResult:

@@ -1,6 +1,7 @@
 """What Application Auto Scaling remembers, per region."""
 
 import datetime
+import time
 import uuid
 from collections import deque
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class Target:
     tags: dict[str, str] = field(default_factory=dict)
     created: datetime.datetime = field(default_factory=now)
     cooldown: Cooldown = field(default_factory=Cooldown)
+    seen: float = field(default_factory=time.monotonic)
 
     @property
     def cluster(self) -> str:

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_
 """
 
 import pytest
+import scaling_services
 from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout
 from ecs_examples import TAGS, Stack
 
@@ -44,3 +45,23 @@ def test_first_cluster_of_an_account(module, sandbox, lag):
     (there,) = ecs.describe_clusters(clusters=["first"], include=["ATTACHMENTS"])["clusters"]
     assert there["attachmentsStatus"] == "UPDATE_COMPLETE", "done is when the providers are attached"
     assert there["defaultCapacityProviderStrategy"][0]["capacityProvider"] == "FARGATE"
+
+
+@pytest.fixture(scope="module")
+def services(sandbox):
+    yield from scaling_services.services(sandbox)
+
+
+def test_policies_of_a_target_that_was_just_registered(quartet, services, lag):
+    """Application Auto Scaling does not find it yet: ObjectNotFoundException, in a new account other codes too."""
+    policy = {"name": "cpu", "predefined_metric_type": "ECSServiceAverageCPUUtilization", "target_value": 70}
+    night = {"name": "night", "schedule": "cron(0 20 ? * * *)", "max_capacity": 1}
+    target = {
+        "resource_id": services("new"),
+        "min_capacity": 0,
+        "max_capacity": 2,
+        "policies": [policy],
+        "scheduled_actions": [night],
+    }
+    result = quartet("application_autoscaling", {"targets": [target], "tags": TAGS})
+    assert [change["action"] for change in result["changes"]] == ["create"] * 3
