@@ -26,6 +26,9 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Chan
 
 BATCH = 10  # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html
 PAUSE = 2.0  # seconds between two looks at most; ECS itself moves at about this pace
+# Seconds in which DescribeServices may not show yet what CreateService or UpdateService has answered: ECS's API is
+# eventually consistent (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html)
+UNSEEN_SECONDS = 30
 LOG_LINES = 10
 LAST_LINES = "last log lines"
 
@@ -135,6 +138,13 @@ def judge(service: Mapping | None, deployment: str) -> tuple[str, str]:
     return WAITING, f"{ours['runningCount']} of {desired} of {short(ours['taskDefinition'])} running"
 
 
+def shows(service: Mapping | None, deployment: str) -> bool:
+    """Whether a described service knows of the deployment, be it in its events only. Pure."""
+    service = service or {}
+    ids = [item["id"] for item in service.get("deployments", [])]
+    return deployment in ids or any(f"{deployment})" in event["message"] for event in service.get("events", []))
+
+
 def serving(service: Mapping | None, but_not: str = "") -> str:
     """Which revisions have running tasks: ``worker:6 (2 of 2 tasks)``."""
     found = [
@@ -152,10 +162,12 @@ def follow(aws: Aws, cluster: str, rollouts: Sequence[Rollout], *, timeout: floa
     """
     if not rollouts:
         return {}
-    deadline = time.monotonic() + timeout
+    begun = time.monotonic()
+    deadline = begun + timeout
     followed = {rollout.service: rollout for rollout in rollouts}
     pending = dict(followed)
     told: set[str] = set()
+    seen: set[str] = set()
     verdicts: dict[str, tuple[str, str]] = {}
     evidence: dict[str, list[str]] = {}
     latest: dict[str, dict | None] = {}
@@ -167,6 +179,10 @@ def follow(aws: Aws, cluster: str, rollouts: Sequence[Rollout], *, timeout: floa
             _tell(service, rollout.since, told, say)
             if name not in evidence:
                 verdicts[name] = judge(service, rollout.deployment)
+                if shows(service, rollout.deployment):
+                    seen.add(name)
+                elif name not in seen and time.monotonic() - begun < UNSEEN_SECONDS:
+                    verdicts[name] = WAITING, f"deployment {rollout.deployment} is not to be seen yet"
                 if verdicts[name][0] in (FAILED, OVERTAKEN):
                     evidence[name] = why(aws, cluster, rollout)
             rolling_back = primary(service or {})

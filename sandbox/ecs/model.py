@@ -175,6 +175,8 @@ class Service:
     held_up: bool = False
     """Whether protected tasks keep it from stopping tasks, and its events say so."""
     request: dict = field(default_factory=dict)
+    seen: tuple[float, dict | None] = 0.0, None
+    """When it was made or updated last, by the monotonic clock, and what DescribeServices showed of it before."""
 
     @property
     def primary(self) -> Deployment:

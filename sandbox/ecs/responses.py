@@ -257,11 +257,15 @@ class EcsResponse(BaseResponse):
     def create_service(self):
         request = {key: value for key, value in self.params.items() if key not in ("cluster", "clientToken")}
         service = services.create(self.store, self.ecs.sandbox, self._cluster(), request, self._root())
+        service.seen = time.monotonic(), None
         return _answer(service=service.describe(["TAGS"]))
 
     def update_service(self):
         service = self.store.service(self._cluster(), self.params["service"])
-        return _answer(service=services.update(self.store, self.ecs.sandbox, service, self.params).describe(["TAGS"]))
+        before = copy.deepcopy(service.describe(["TAGS"]))
+        services.update(self.store, self.ecs.sandbox, service, self.params)
+        service.seen = time.monotonic(), before
+        return _answer(service=service.describe(["TAGS"]))
 
     def delete_service(self):
         service = self.store.service(self._cluster(), self.params["service"])
@@ -275,8 +279,11 @@ class EcsResponse(BaseResponse):
         found, failures = [], []
         for name in names:
             service = cluster.services.get(name.rpartition("/")[2])
-            if service:
+            since, before = service.seen if service else (0.0, None)
+            if service and not self.ecs.sandbox.young(since):
                 found.append(service.describe(self.params.get("include") or []))
+            elif before:
+                found.append(before)
             else:
                 failures.append(self._missing("service", name, f"{cluster.name}/"))
         return _answer(services=found, failures=failures)

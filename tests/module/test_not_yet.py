@@ -4,6 +4,8 @@ The sandbox here lags behind itself, for so long that what does not wait meets i
 https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
 """
 
+import time
+
 import pytest
 import scaling_services
 from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout
@@ -19,6 +21,7 @@ def sandbox(start_sandbox):
 
 @pytest.fixture
 def lag(sandbox):
+    time.sleep(LAG)  # what is there already is seen by then
     sandbox.ask("lag", "PUT", LAG)
     yield LAG
     sandbox.ask("lag", "PUT", 0)
@@ -48,16 +51,17 @@ def test_first_cluster_of_an_account(module, sandbox, lag):
 
 
 @pytest.fixture(scope="module")
-def services(sandbox):
-    yield from scaling_services.services(sandbox)
+def service_id(sandbox):
+    for service in scaling_services.services(sandbox):
+        yield service("new")
 
 
-def test_policies_of_a_target_that_was_just_registered(quartet, services, lag):
+def test_policies_of_a_target_that_was_just_registered(quartet, service_id, lag):
     """Application Auto Scaling does not find it yet: ObjectNotFoundException, in a new account other codes too."""
     policy = {"name": "cpu", "predefined_metric_type": "ECSServiceAverageCPUUtilization", "target_value": 70}
     night = {"name": "night", "schedule": "cron(0 20 ? * * *)", "max_capacity": 1}
     target = {
-        "resource_id": services("new"),
+        "resource_id": service_id,
         "min_capacity": 0,
         "max_capacity": 2,
         "policies": [policy],
@@ -65,3 +69,12 @@ def test_policies_of_a_target_that_was_just_registered(quartet, services, lag):
     }
     result = quartet("application_autoscaling", {"targets": [target], "tags": TAGS})
     assert [change["action"] for change in result["changes"]] == ["create"] * 3
+
+
+def test_deployments_that_describe_services_does_not_show(module, stack, lag):
+    """Neither is a service that is not to be seen yet deleted, nor a deployment overtaken by the one before it."""
+    args = stack.args(stack.service("unseen"))
+    assert module("ecs_service", args)["changed"]
+    args["services"][0]["task_definition"]["containers"][0]["environment"] = {"A": "2"}
+    module("ecs_service", args)
+    assert stack.describe("unseen")["deployments"][0]["taskDefinition"].endswith("unseen:2")
