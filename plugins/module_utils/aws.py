@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 try:
     import boto3
@@ -174,6 +175,11 @@ class Aws:
     @property
     def partition(self) -> str:
         return self._session.get_partition_for_region(self.region)
+
+    @property
+    def emulated(self) -> bool:
+        """Whether this is an emulator on this machine, where all that was answered is known at once."""
+        return urlsplit(self.client("iam").meta.endpoint_url).hostname in ("localhost", "127.0.0.1", "::1")
 
     def arn(self, service: str, resource: str, region: bool = True) -> str:
         """The ARN that AWS gives, or will give, to a resource whose name is known."""

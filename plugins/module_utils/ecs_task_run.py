@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_task_definition, ecs_verbs
-from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, wait_until
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, patiently, wait_until
 from ansible_collections.nexus_learn.aws.plugins.module_utils.ecs_rollout import (
     LAST_LINES,
     LOG_LINES,
@@ -169,7 +169,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
     }
     if "capacityProviderStrategy" in arguments:
         arguments.pop("launchType", None)  # DescribeServices may show both; RunTask takes one
-    _start(aws, params["cluster"], arn, override, params["run"], {**arguments, **tagged})
+    _start(aws, params["cluster"], arn, override, params["run"], {**arguments, **tagged}, say)
 
 
 def run_before(
@@ -191,19 +191,21 @@ def run_before(
     run = under_way[0] if under_way else mark + uuid.uuid4().hex
     if not under_way:
         override = {"name": name, "command": before["command"]}
-        _start(aws, cluster, definition, override, run, arguments)
+        _start(aws, cluster, definition, override, run, arguments, say)
     _follow(aws, {**params, "run": run}, described["family"], say)
 
 
-def _start(aws: Aws, cluster: str, definition: str, override: Mapping, run: str, arguments: Mapping) -> None:
-    answer = aws.client("ecs").run_task(
-        cluster=cluster,
-        taskDefinition=definition,
-        overrides={"containerOverrides": [override]},
-        startedBy=run,
-        clientToken=run,
+def _start(aws: Aws, cluster: str, definition: str, override: Mapping, run: str, arguments: Mapping, say: Say) -> None:
+    given = {
+        "cluster": cluster,
+        "taskDefinition": definition,
+        "overrides": {"containerOverrides": [override]},
+        "startedBy": run,
+        "clientToken": run,
         **arguments,
-    )
+    }
+    # roles that were made seconds ago
+    answer = patiently(lambda: aws.client("ecs").run_task(**given), ("unable to assume the role",), say)
     if answer["failures"]:
         reasons = "; ".join(one.get("reason", "") + " " + one.get("detail", "") for one in answer["failures"])
         raise Failed(f"The task was not started: {reasons.strip()}")

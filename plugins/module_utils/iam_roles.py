@@ -10,6 +10,7 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,11 @@ DEFAULTS: dict[str, Any] = {
 }
 _SESSION_SECONDS = (3600, 43200)
 _NAME_LENGTH = 64
+# What a role may do, and who may be it, is known everywhere some seconds after it was answered, and nothing tells when.
+# Tasks that ECS cannot start until then count for its circuit breaker.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
+SPREAD_SECONDS = 10
+_SPREADS = ("assume_role_policy", "managed_policies", "permissions_boundary", "policies")
 # Each costs calls of its own: looked up only where they are given, or about to be deleted.
 _EXTRA = ("managed_policies", "policies")
 
@@ -222,6 +228,10 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
         _update(aws, name, there, wanted)
 
     together(*(lambda role=role: one(role) for role in params["roles"] if resource(role["name"]) in planned))
+    spreads = any(change.action == "create" or change.path.split(".")[0] in _SPREADS for change in changes)
+    if params["state"] == "present" and spreads and not aws.emulated:
+        say(f"IAM roles: {SPREAD_SECONDS} s until they are known everywhere")
+        time.sleep(SPREAD_SECONDS)
 
 
 def _create(aws: Aws, name: str, wanted: Mapping) -> None:

@@ -362,6 +362,8 @@ class EcsResponse(BaseResponse):
         services.check_network(self.ecs.sandbox, cluster, definition, network)
         if spec.get("launchType") == "EC2":
             raise errors.invalid("No Container Instances were found in your cluster.")
+        if reason := services.unassumable(self.ecs.sandbox, definition):
+            raise errors.client(reason)
         overrides = copy.deepcopy(self.params.get("overrides") or {})
         names = [container["name"] for container in definition.containers]
         for override in overrides.get("containerOverrides") or []:

@@ -15,7 +15,7 @@ from moto.cloudwatch.models import cloudwatch_backends
 
 from .model import Deployment, Service, Task, utcnow
 from .runner import Runner
-from .services import roll_back
+from .services import roll_back, unassumable
 from .store import Store
 from .targets import Targets
 from .tasks import choose_provider, new_task
@@ -251,6 +251,14 @@ class Scheduler(threading.Thread):
                     "was unable to place a task because no container instance met all of its requirements. "
                     "Reason: No Container Instances were found in your cluster."
                 )
+            return
+        reason = unassumable(self.sandbox, deployment.definition) if count else ""
+        if reason:
+            # Again half a minute later: https://github.com/pulumi/pulumi-awsx/issues/927
+            # They are failed tasks: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html
+            service.event(f"failed to launch a task with (error {reason}).")
+            deployment.failed_tasks += count
+            deployment.hold_until = time.monotonic() + self.sandbox.minutes(0.5)
             return
         strategy = deployment.spec.get("capacityProviderStrategy") or []
         taken = [

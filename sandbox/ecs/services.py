@@ -248,6 +248,25 @@ def placement(cluster: Cluster, request: dict, definition: TaskDefinition) -> di
     return result
 
 
+def unassumable(sandbox, definition: TaskDefinition) -> str:
+    """Why ECS cannot start tasks of this revision yet: a role of it was made a moment ago. Empty where it can."""
+    from moto.iam.models import iam_backends
+
+    if not sandbox.lag:
+        return ""
+    now = utcnow().replace(tzinfo=None)
+    made = {role.arn: role.create_date for role in iam_backends[sandbox.account_id]["aws"].roles.values()}
+    for parameter in ("taskRoleArn", "executionRoleArn"):
+        arn = definition.body.get(parameter)
+        if arn in made and (now - made[arn]).total_seconds() < sandbox.lag:
+            return (
+                f"ECS was unable to assume the role '{arn}' that was provided for this task. Please verify that the "
+                "role being passed has the proper trust relationship and permissions and that your IAM user has "
+                "permissions to pass this role."
+            )
+    return ""
+
+
 def check(sandbox, cluster: Cluster, definition: TaskDefinition, spec: dict, settings: dict) -> None:
     """Network, load balancers, execute command and deployment percents, in the words of ECS."""
     check_network(sandbox, cluster, definition, spec.get("networkConfiguration"))

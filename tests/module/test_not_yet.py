@@ -4,11 +4,13 @@ The sandbox here lags behind itself, for so long that what does not wait meets i
 https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
 """
 
+import json
 import time
 
 import pytest
 import scaling_services
-from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout
+from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout, iam_roles
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws
 from ecs_examples import TAGS, Stack
 
 LAG = 3
@@ -78,3 +80,29 @@ def test_deployments_that_describe_services_does_not_show(module, stack, lag):
     args["services"][0]["task_definition"]["containers"][0]["environment"] = {"A": "2"}
     module("ecs_service", args)
     assert stack.describe("unseen")["deployments"][0]["taskDefinition"].endswith("unseen:2")
+
+
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+def test_tasks_with_a_role_that_was_just_made(module, stack, lag, monkeypatch):
+    """They would fail to start, all at once, and with them the service's first deployment."""
+    monkeypatch.setattr(Aws, "emulated", False)
+    monkeypatch.setattr(iam_roles, "SPREAD_SECONDS", LAG)
+    role = {"name": "not-yet-task", "assume_role_policy": TRUST}
+    arn = module("iam_roles", {"roles": [role], "tags": TAGS})["roles"]["not-yet-task"]["arn"]
+    breaker = {"enable": True, "rollback": True, "threshold_configuration": {"type": "COUNT", "value": 3}}
+    service = stack.service("three", task={"task_role_arn": arn}, desired_count=3, circuit_breaker=breaker)
+    module("ecs_service", stack.args(service))
+    assert stack.describe("three")["runningCount"] == 3
+
+
+def test_a_task_before_with_a_role_that_was_just_made(module, stack, lag):
+    arn = stack.sandbox_client("iam").create_role(RoleName="not-yet", AssumeRolePolicyDocument=json.dumps(TRUST))
+    before = {"command": ["sh", "-c", "exit 0"], "wait_timeout": 60}
+    service = stack.service("before", task={"task_role_arn": arn["Role"]["Arn"]}, run_task_before=before)
+    module("ecs_service", stack.args({**service, "circuit_breaker": {"enable": False, "rollback": False}}))
+    assert stack.describe("before")["runningCount"] == 1
