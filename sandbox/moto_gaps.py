@@ -7,6 +7,7 @@ import functools
 import importlib
 import json
 import threading
+import time
 from unittest import mock
 
 from .core import Sandbox
@@ -28,7 +29,8 @@ def install(sandbox: Sandbox) -> None:
     vpc_endpoint_changes()
     flow_log_destinations()
     secret_promotion()
-    secret_scheduled_for_deletion()
+    secret_scheduled_for_deletion(sandbox)
+    role_with_policies(sandbox)
     aws_managed_policies()
     kms_key_that_cannot_be_used()
     s3_conditional_writes()
@@ -365,18 +367,53 @@ def secret_promotion() -> None:
         return answer
 
 
-def secret_scheduled_for_deletion() -> None:
-    """The name of a secret in its recovery window is refused with InvalidRequestException, not ResourceExists."""
+def secret_scheduled_for_deletion(sandbox: Sandbox) -> None:
+    """The name of a secret in its recovery window is refused with InvalidRequestException, not ResourceExists.
+
+    So is, for a moment, that of one without such a window: the deletion itself is asynchronous.
+    https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DeleteSecret.html
+    """
     from moto.secretsmanager.exceptions import InvalidRequestException
     from moto.secretsmanager.models import SecretsManagerBackend
 
+    deleted: dict[str, float] = {}
+
+    @replaces(SecretsManagerBackend, "delete_secret")
+    def delete_secret(original, self, secret_id, recovery_window_in_days, force_delete_without_recovery):
+        answer = original(self, secret_id, recovery_window_in_days, force_delete_without_recovery)
+        if force_delete_without_recovery:
+            deleted[answer[1]] = time.monotonic()
+        return answer
+
     @replaces(SecretsManagerBackend, "create_secret")
     def create_secret(original, self, name, *args, **kwargs):
-        if name in self.secrets and self.secrets[name].is_deleted():
+        if (name in self.secrets and self.secrets[name].is_deleted()) or sandbox.young(deleted.get(name, 0.0)):
             raise InvalidRequestException(
                 "You can't create this secret because a secret with this name is already scheduled for deletion."
             )
         return original(self, name, *args, **kwargs)
+
+
+def role_with_policies(sandbox: Sandbox) -> None:
+    """For a moment IAM still knows of the policies that were just taken from a role, and does not delete it.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
+    """
+    from moto.iam.exceptions import DeleteConflictException
+    from moto.iam.models import IAMBackend
+
+    taken: dict[str, float] = {}
+
+    @replaces(IAMBackend, "delete_role_policy")
+    def delete_role_policy(original, self, role_name, *args, **kwargs):
+        taken[role_name] = time.monotonic()
+        return original(self, role_name, *args, **kwargs)
+
+    @replaces(IAMBackend, "delete_role")
+    def delete_role(original, self, role_name):
+        if sandbox.young(taken.get(role_name, 0.0)):
+            raise DeleteConflictException("Cannot delete entity, must delete policies first.")
+        return original(self, role_name)
 
 
 def aws_managed_policies() -> None:

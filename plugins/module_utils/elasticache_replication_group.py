@@ -976,7 +976,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
         metadata = [change for change in planned[secret_resource(params)] if not change.path.startswith("value.")]
         if metadata:
             name, fields = params["auth_token_secret"]["name"], _secret_fields(params, current)
-            before.append(lambda: secret.apply(aws, name, fields, metadata))
+            before.append(lambda: secret.apply(aws, name, fields, metadata, say))
     together(*before)
     users.apply(aws, params, current, planned, say)
     wanted = desired_group(params, current)

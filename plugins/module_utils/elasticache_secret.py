@@ -23,8 +23,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
-from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together
-from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Change, user_tags
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, patiently, together
+from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import Change, Say, user_tags
 
 HIDDEN, NEW = "(hidden)", "(hidden, new)"
 
@@ -108,7 +108,7 @@ def _version(aws: Aws, name: str, stage: str) -> dict[str, Any]:
     }
 
 
-def apply(aws: Aws, name: str, wanted: Mapping, changes: Sequence[Change]) -> None:
+def apply(aws: Aws, name: str, wanted: Mapping, changes: Sequence[Change], say: Say) -> None:
     """Create or restore the secret and mend its description, key and tags; its value comes with write or stage."""
     manager = aws.client("secretsmanager")
     paths = {change.path.split(".")[0] for change in changes}
@@ -118,7 +118,10 @@ def apply(aws: Aws, name: str, wanted: Mapping, changes: Sequence[Change]) -> No
         if field in wanted
     }
     if changes[0].action == "create":
-        manager.create_secret(Name=name, **settings, Tags=ansible_dict_to_boto3_tag_list(wanted.get("tags", {})))
+        settings["Tags"] = ansible_dict_to_boto3_tag_list(wanted.get("tags", {}))
+        # One that was deleted without recovery is gone some time later, and keeps its name until then.
+        # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DeleteSecret.html
+        patiently(lambda: manager.create_secret(Name=name, **settings), ("scheduled for deletion",), say)
         return
     if "deletion_date" in paths:
         manager.restore_secret(SecretId=name)

@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.policy import compare_policies
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
-from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, together, wait_until
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, patiently, together, wait_until
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     Change,
     Exact,
@@ -218,7 +218,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
         name = role["name"]
         there = current.get(name, {})
         if params["state"] == "absent":
-            _delete(aws, name, there)
+            _delete(aws, name, there, say)
             return
         wanted = desired(params, role, there)
         if not there:
@@ -308,13 +308,14 @@ def _update(aws: Aws, name: str, there: Mapping, wanted: Mapping) -> None:
             iam.tag_role(RoleName=name, Tags=ansible_dict_to_boto3_tag_list(new))
 
 
-def _delete(aws: Aws, name: str, there: Mapping) -> None:
+def _delete(aws: Aws, name: str, there: Mapping, say: Say) -> None:
     iam = aws.client("iam")
     for arn in there["managed_policies"]:
         iam.detach_role_policy(RoleName=name, PolicyArn=arn)
     for policy in there["policies"]:
         iam.delete_role_policy(RoleName=name, PolicyName=policy)
-    iam.delete_role(RoleName=name)
+    # IAM may not have noticed yet that the policies are gone
+    patiently(lambda: iam.delete_role(RoleName=name), ("DeleteConflict",), say)
 
 
 def wait(aws: Aws, params: Mapping, say: Say) -> None:

@@ -9,8 +9,9 @@ import time
 
 import pytest
 import scaling_services
-from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout, iam_roles
+from ansible_collections.nexus_learn.aws.plugins.module_utils import ecs_rollout, elasticache_secret, iam_roles
 from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws
+from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import create
 from ecs_examples import TAGS, Stack
 
 LAG = 3
@@ -106,3 +107,23 @@ def test_a_task_before_with_a_role_that_was_just_made(module, stack, lag):
     service = stack.service("before", task={"task_role_arn": arn["Role"]["Arn"]}, run_task_before=before)
     module("ecs_service", stack.args({**service, "circuit_breaker": {"enable": False, "rollback": False}}))
     assert stack.describe("before")["runningCount"] == 1
+
+
+def test_a_role_whose_policies_were_just_deleted(module, sandbox, lag):
+    logs = {"Effect": "Allow", "Action": "logs:PutLogEvents", "Resource": "*"}
+    policies = {"logs": {"Version": "2012-10-17", "Statement": [logs]}}
+    role = {"name": "gone", "assume_role_policy": TRUST, "policies": policies}
+    module("iam_roles", {"roles": [role], "tags": TAGS})
+    module("iam_roles", {"roles": [{"name": "gone"}], "tags": TAGS, "state": "absent"})
+    assert "gone" not in [one["RoleName"] for one in sandbox.client("iam").list_roles()["Roles"]]
+
+
+def test_a_secret_of_the_name_of_one_that_was_just_deleted(module, sandbox, lag):
+    """Without a recovery window: there is nothing to restore, and the name is taken for some time."""
+    manager = sandbox.client("secretsmanager")
+    manager.create_secret(Name="again/redis")
+    manager.delete_secret(SecretId="again/redis", ForceDeleteWithoutRecovery=True)
+    aws = Aws({"region": "us-east-1"})
+    assert elasticache_secret.describe(aws, "again/redis") is None
+    elasticache_secret.apply(aws, "again/redis", {}, [create("secret again/redis", {})], print)
+    assert manager.describe_secret(SecretId="again/redis")["Name"] == "again/redis"
