@@ -226,7 +226,7 @@ def _describe_group(aws: Aws, params: Mapping) -> dict[str, Any] | None:
             "turned off. Nothing was changed. Set name_prefix in the inventory to a name of its own."
         )
     if status == "create-failed" or found.get("ClusterEnabled"):
-        events, tags = together(lambda: _events(aws, params), lambda: tags_of(aws, "replicationgroup", params))
+        events, tags = together(lambda: _events(aws, params), lambda: _tags_at_rest(aws, params))
         return {"status": status, "events": events, "tags": tags}
     try:
         member, snapshots, tags = together(
@@ -240,6 +240,17 @@ def _describe_group(aws: Aws, params: Mapping) -> dict[str, Any] | None:
             return {"status": "modifying"}
         raise
     return {**_normal(found, member), "tags": tags, "final_snapshot_exists": snapshots}
+
+
+def _tags_at_rest(aws: Aws, params: Mapping) -> dict[str, str]:
+    """None at all where ElastiCache tells of none, as of a group that could not be created.
+
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_ListTagsForResource.html
+    """
+    try:
+        return tags_of(aws, "replicationgroup", params)
+    except aws.client("elasticache").exceptions.InvalidReplicationGroupStateFault:
+        return {}
 
 
 def _normal(group: Mapping, member: Mapping) -> dict[str, Any]:
@@ -489,6 +500,7 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         return _plan_absent(params, current)
     group, parameters = current["replication_group"], parameter_group(params, current)
     if group is not None:
+        _refuse_create_failed(params, group)
         refuse_foreign(group_resource(params), group["tags"], params)
     if current["subnet_group"]:
         refuse_foreign(subnet_resource(params), current["subnet_group"]["tags"], params)
@@ -496,13 +508,6 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         refuse_foreign(parameter_resource(params["parameter_group"]), parameters["tags"], params)
     if current["secret"]:
         refuse_foreign(secret_resource(params), current["secret"]["tags"], params)
-    if group is not None and group["status"] == "create-failed":
-        said = " ".join(group["events"]) or "ElastiCache gives no reason."
-        raise Refused(
-            f"{group_resource(params)} could not be created (create-failed): {said} Nothing is in it. Delete it with "
-            f"`aws elasticache delete-replication-group --replication-group-id {lower_name(params)}`, mend the cause "
-            "and run the playbook again."
-        )
     return [
         *plan_subnets(params, current["subnet_group"]),
         *plan_parameters(params, parameters),
@@ -512,6 +517,17 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
         *users.plan_leaving(params, current),
         *plan_former_parameter_groups(params, current),
     ]
+
+
+def _refuse_create_failed(params: Mapping, group: Mapping) -> None:
+    """Whose it is, ElastiCache does not tell: so it is nobody's to delete but who asked for it."""
+    if group["status"] == "create-failed":
+        said = " ".join(group["events"]) or "ElastiCache gives no reason."
+        raise Refused(
+            f"{group_resource(params)} could not be created (create-failed): {said} Nothing is in it. Delete it with "
+            f"`aws elasticache delete-replication-group --replication-group-id {lower_name(params)}`, mend the cause "
+            "and run the playbook again."
+        )
 
 
 def _engine_of(params: Mapping, current: Mapping) -> str:
@@ -841,6 +857,8 @@ def _impacts(params: Mapping, there: Mapping, wanted: Mapping) -> dict[str, tupl
 def _plan_absent(params: Mapping, current: Mapping) -> list[Change]:
     changes = []
     group, name = current["replication_group"], params["final_snapshot_identifier"]
+    if group is not None and not group["tags"]:
+        _refuse_create_failed(params, group)
     if group is not None and is_foreign(group["tags"], params["tags"]):
         changes.append(leave_foreign(group_resource(params), group["tags"]))
         group = None
@@ -1042,6 +1060,10 @@ def _create_group(aws: Aws, params: Mapping, wanted: Mapping, origin: Mapping, t
         arguments["LogDeliveryConfigurations"] = _log_requests({}, wanted["log_delivery_configurations"])
     if wanted.get("user_group"):
         arguments["UserGroupIds"] = [wanted["user_group"]]
+    if arguments.get("TransitEncryptionMode") == "required":
+        # the only mode of engines that know no other, and AWS's default: they take no word of it
+        # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/in-transit-encryption-enable.html
+        del arguments["TransitEncryptionMode"]
     if "snapshot_name" in origin:
         _wait_for_snapshot(aws, params, origin["snapshot_name"], say)
     for field in ("kms_key_id", "notification_topic_arn", "user_group"):

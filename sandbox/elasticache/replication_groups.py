@@ -79,6 +79,9 @@ class ReplicationGroups(ParameterGroups, Snapshots, Users):
         self._check_security_groups(settings["SecurityGroupIds"], subnet_group)
         if p.get("TransitEncryptionMode") and not encrypted:
             raise combination("To modify transit encryption mode, set encryption-in-transit as enabled.")
+        # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/in-transit-encryption-enable.html: since Redis 7.0.5
+        if p.get("TransitEncryptionMode") and engine == "redis" and int(version.split(".")[0]) < 7:
+            raise combination(f"TransitEncryptionMode is not supported for Redis {version}.")
         self._check_auth_token(p.get("AuthToken"), encrypted)
         if p.get("UserGroupIds"):
             if p.get("AuthToken") or len(p["UserGroupIds"]) > 1:

@@ -70,7 +70,8 @@ class ElastiCacheResponse(ReplicationGroups):
             raise Fault("SnapshotNotFoundFault", f"Snapshot {name} not found.")
         if group:
             arn = group.arn
-            if write and group.status != "available":
+            # reading, too: https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_ListTagsForResource.html
+            if group.status != "available":
                 raise Fault(
                     "InvalidReplicationGroupState", "Cluster not in available state to perform tagging operations."
                 )

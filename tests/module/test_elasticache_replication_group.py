@@ -533,24 +533,25 @@ def test_an_interrupted_token_is_completed(quartet, stop_at, sandbox, manager, a
     assert "AWSPENDING" not in json.dumps(manager.describe_secret(SecretId=f"{name}/redis")["VersionIdsToStages"])
 
 
-def test_a_failed_creation_is_explained(module, monkeypatch, cache, args):
-    from ansible_collections.nexus_learn.aws.plugins.module_utils import elasticache_replication_group as aggregate
+def test_a_failed_creation_is_explained(module, sandbox, cache, calls, args):
+    """ElastiCache tells no tags of such a group, so that nothing says whose it is."""
+    s3, name = sandbox.client("s3"), args()["name"]
+    s3.create_bucket(Bucket=name)
+    s3.put_object(Bucket=name, Key="broken.rdb", Body=b"no snapshot of Redis")
+    broken = {"snapshot_arns": [f"arn:aws:s3:::{name}/broken.rdb"]}
+    assert "could not be created" in module(NAME, args(**broken), expect_failure=True)["msg"]
+    calls.clear()
+    for again in (args(**broken), args(state="absent", skip_final_snapshot=True)):
+        message = module(NAME, again, expect_failure=True)["msg"]
+        assert "create-failed" in message
+        assert f"delete-replication-group --replication-group-id {name}" in message
+    assert calls.writes == []
 
-    module(NAME, args())
-    original = aggregate._describe_group
-    monkeypatch.setattr(
-        aggregate,
-        "_describe_group",
-        lambda aws, params: {
-            **original(aws, params),
-            "status": "create-failed",
-            "events": ["No capacity for cache.t3.micro in us-east-1a."],
-        },
-    )
-    message = module(NAME, args(), expect_failure=True)["msg"]
-    assert "create-failed" in message
-    assert "No capacity for cache.t3.micro" in message
-    assert "delete-replication-group" in message
+
+def test_tls_of_an_old_engine(quartet, args):
+    """Its one mode, the default of later ones, has no name: TransitEncryptionMode is from Redis 7.0.5 on."""
+    old = {"engine_version": "6.2", "parameter_group": None, "transit_encryption_mode": "required"}
+    quartet(NAME, args(**old))
 
 
 # ---- absent ----
