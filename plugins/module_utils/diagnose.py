@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -126,8 +127,10 @@ def _around_services(facts: Facts, params: Mapping) -> None:
 
     def targets() -> list[dict]:
         ids = list(resources.values())
-        return aws.pages("application-autoscaling", "describe_scalable_targets", "ScalableTargets",
-                         ServiceNamespace="ecs", ResourceIds=ids) if ids else []  # fmt: skip
+        parts = [ids[start : start + 50] for start in range(0, len(ids), 50)]  # so many a call
+        ask = partial(aws.pages, "application-autoscaling", "describe_scalable_targets", "ScalableTargets",
+                      ServiceNamespace="ecs")  # fmt: skip
+        return [target for found in together(*(partial(ask, ResourceIds=part) for part in parts)) for target in found]
 
     def definition(arn: str) -> dict:
         return ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]

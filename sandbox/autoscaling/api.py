@@ -98,6 +98,8 @@ class AutoScalingResponse(BaseResponse):
 
     def describe_scalable_targets(self) -> ActionResult:
         ids = self.params.get("ResourceIds")
+        if len(ids or ()) > 50:
+            raise ValidationError("1 validation error detected: ResourceIds must have length less than or equal to 50.")
         targets = [t for t in self.state.targets.values() if self._asked() and (not ids or t.resource_id in ids)]
         return self._page("ScalableTargets", [_target(target) for target in targets])
 

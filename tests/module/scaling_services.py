@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 CLUSTER = "t-scaling"
 
 
-def services(sandbox) -> Iterator[Callable[..., str]]:
+def services(sandbox, cluster: str = CLUSTER) -> Iterator[Callable[..., str]]:
     """For a fixture: yields ``service(name, desired=0)``, the resource id of a new service; deletes them at the end."""
     ecs = sandbox.client("ecs")
-    ecs.create_cluster(clusterName=CLUSTER)
+    ecs.create_cluster(clusterName=cluster)
     ecs.register_task_definition(
         family=CLUSTER,
         requiresCompatibilities=["FARGATE"],
@@ -26,7 +26,7 @@ def services(sandbox) -> Iterator[Callable[..., str]]:
 
     def service(name: str, desired: int = 0) -> str:
         ecs.create_service(
-            cluster=CLUSTER,
+            cluster=cluster,
             serviceName=name,
             taskDefinition=CLUSTER,
             desiredCount=desired,
@@ -34,8 +34,8 @@ def services(sandbox) -> Iterator[Callable[..., str]]:
             networkConfiguration={"awsvpcConfiguration": {"subnets": [subnet]}},
         )
         made.append(name)
-        return f"service/{CLUSTER}/{name}"
+        return f"service/{cluster}/{name}"
 
     yield service
     for name in made:
-        ecs.delete_service(cluster=CLUSTER, service=name, force=True)
+        ecs.delete_service(cluster=cluster, service=name, force=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import scaling_services
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError
 
@@ -70,3 +71,14 @@ def test_a_read_that_fails_is_a_finding_beside_the_others(module, refuse, error,
     assert [one["cause"] for one in others] == ["redis_missing", "service_missing"]
     assert (last["cause"], last["resource"]) == (cause, "API calls: cloudwatch alarms")
     assert words in last["evidence"]
+
+
+def test_more_services_than_one_call_takes(module, sandbox):
+    """DescribeScalableTargets takes 50 resources."""
+    name = "diagnose-many"
+    for services in scaling_services.services(sandbox, name):
+        for number in range(51):
+            services(f"many-{number}")
+        result = module("diagnose", {**STACK, "cluster": name, "services": []})
+    assert not [line for line in result["unknown"] if "application-autoscaling" in line]
+    assert not [one for one in result["findings"] if one["cause"] == "aws_fails"]
