@@ -35,6 +35,7 @@ def install(sandbox: Sandbox) -> None:
     kms_key_that_cannot_be_used()
     s3_conditional_writes()
     s3_bucket_tags()
+    s3_bucket_name(sandbox)
     s3_bucket_policy_conditions()
     s3_lifecycle_rules()
     s3_logging_key_format()
@@ -483,6 +484,31 @@ def s3_conditional_writes() -> None:
         def write(original, self):
             with one_at_a_time:
                 return original(self)
+
+
+def s3_bucket_name(sandbox: Sandbox) -> None:
+    """For a moment the name of a bucket that was deleted is not free: OperationAborted.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+    """
+    from moto.s3.exceptions import S3ClientError
+    from moto.s3.models import S3Backend
+
+    deleted: dict[str, float] = {}
+
+    @replaces(S3Backend, "delete_bucket")
+    def delete_bucket(original, self, bucket_name):
+        deleted[bucket_name] = time.monotonic()
+        return original(self, bucket_name)
+
+    @replaces(S3Backend, "create_bucket")
+    def create_bucket(original, self, bucket_name, *args, **kwargs):
+        if sandbox.young(deleted.get(bucket_name, 0.0)):
+            text = (
+                "A conflicting conditional operation is currently in progress against this resource. Please try again."
+            )
+            raise S3ClientError("OperationAborted", text)
+        return original(self, bucket_name, *args, **kwargs)
 
 
 def s3_bucket_tags() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.policy import compare_policies
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
-from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, together
+from ansible_collections.nexus_learn.aws.plugins.module_utils.aws import Aws, error_code, patiently, together
 from ansible_collections.nexus_learn.aws.plugins.module_utils.engine import (
     DISRUPTIVE,
     GATHERED,
@@ -364,7 +364,7 @@ def apply(aws: Aws, params: Mapping, current: Mapping | None, changes: Sequence[
     wanted = desired(aws, params, current)
     paths = {change.path.split(".")[0] for change in changes}
     if changes[0].action == "create":
-        _create(aws, params, wanted)
+        _create(aws, params, wanted, say)
         paths = set(wanted) - {"tags"}
         if wanted.get("encryption") == DEFAULT_ENCRYPTION:
             paths.remove("encryption")
@@ -433,7 +433,7 @@ def _asked(s3: Any, operation: str, bucket: Mapping) -> Mapping:
         raise
 
 
-def _create(aws: Aws, params: Mapping, wanted: Mapping) -> None:
+def _create(aws: Aws, params: Mapping, wanted: Mapping, say: Say) -> None:
     """Make it with its tags, so that there is no moment in which it is nobody's."""
     s3, name = aws.client("s3"), aws.fill(params["name"])
     configuration: dict[str, Any] = {}
@@ -441,8 +441,11 @@ def _create(aws: Aws, params: Mapping, wanted: Mapping) -> None:
         configuration["LocationConstraint"] = aws.region
     if wanted.get("tags"):
         configuration["Tags"] = ansible_dict_to_boto3_tag_list(wanted["tags"])
+    arguments = {"CreateBucketConfiguration": configuration} if configuration else {}
     try:
-        s3.create_bucket(Bucket=name, **({"CreateBucketConfiguration": configuration} if configuration else {}))
+        # the name of a bucket that was just deleted is free some time later
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+        patiently(lambda: s3.create_bucket(Bucket=name, **arguments), ("OperationAborted",), say)
     except s3.exceptions.BucketAlreadyOwnedByYou:
         pass  # somebody else was quicker and asked for the same
     except s3.exceptions.BucketAlreadyExists as error:

@@ -127,3 +127,11 @@ def test_a_secret_of_the_name_of_one_that_was_just_deleted(module, sandbox, lag)
     assert elasticache_secret.describe(aws, "again/redis") is None
     elasticache_secret.apply(aws, "again/redis", {}, [create("secret again/redis", {})], print)
     assert manager.describe_secret(SecretId="again/redis")["Name"] == "again/redis"
+
+
+def test_a_bucket_of_the_name_of_one_that_was_just_deleted(module, sandbox, lag):
+    args = {"name": "not-yet", "versioning": True, "tags": TAGS}
+    module("s3_bucket", args)
+    module("s3_bucket", {**args, "state": "absent"})
+    module("s3_bucket", args)
+    assert sandbox.client("s3").get_bucket_versioning(Bucket="not-yet")["Status"] == "Enabled"
