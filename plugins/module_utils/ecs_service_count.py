@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -91,7 +92,15 @@ def settled(params: Mapping, current: Mapping) -> bool:
 
 def wait(aws: Aws, params: Mapping, say: Say) -> None:
     """A change of the count is no deployment: the present one is followed until as many run as are wanted."""
-    rollouts = ecs_rollout.unfinished(ecs_verbs.find(aws, params, [params["service"]]).values())
+    begun = time.monotonic()
+    services = ecs_verbs.find(aws, params, [params["service"]]).values()
+    # shown a moment later, or never if the scaler has moved it already
+    while any(one["desiredCount"] != params["count"] for one in services):
+        if time.monotonic() - begun > ecs_rollout.UNSEEN_SECONDS:
+            break
+        time.sleep(ecs_rollout.PAUSE)
+        services = ecs_verbs.find(aws, params, [params["service"]]).values()
+    rollouts = ecs_rollout.unfinished(services)
     ecs_verbs.report(ecs_rollout.follow(aws, params["cluster"], rollouts, timeout=params["wait_timeout"], say=say))
 
 

@@ -135,3 +135,9 @@ def test_a_bucket_of_the_name_of_one_that_was_just_deleted(module, sandbox, lag)
     module("s3_bucket", {**args, "state": "absent"})
     module("s3_bucket", args)
     assert sandbox.client("s3").get_bucket_versioning(Bucket="not-yet")["Status"] == "Enabled"
+
+
+def test_a_count_that_describe_services_does_not_show(module, stack, lag):
+    module("ecs_service", stack.args(stack.service("count")))
+    module("ecs_service_count", {"cluster": stack.cluster, "service": "count", "count": 3, "tags": TAGS})
+    assert stack.describe("count")["runningCount"] == 3
