@@ -34,7 +34,7 @@ class World:
         self.cluster.services["s"] = self.service
         targets = SimpleNamespace(health=lambda _: ("healthy", ""), refresh=lambda *_: None)
         runner = SimpleNamespace(stop=self.stop, advance=lambda *_: None)
-        self.scheduler = Scheduler(SimpleNamespace(minutes=lambda n: n * 60), self.store, runner, targets)
+        self.scheduler = Scheduler(SimpleNamespace(minutes=lambda n: n * 60, lag=0.0), self.store, runner, targets)
         self.now, self.drain = 0.0, 0
         self.stopping: dict[str, int] = {}
 
