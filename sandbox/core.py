@@ -62,6 +62,8 @@ class Sandbox:
         """Regions that anybody has called so far."""
         self.load_balancers = None
         """The plug-in that moves load-balancer traffic (elbv2.Traffic), once it is installed."""
+        self.registry = None
+        """The registry of images (registry.Registry), once it is installed."""
         self.iam = None
         """What enforces IAM policies (iam.Enforcer), if they are enforced."""
         self._clients: dict[tuple[str, str], object] = {}

@@ -20,7 +20,7 @@ from .processes import reap, start_time
 
 log = logging.getLogger("sandbox")
 
-PLUGINS = ("moto_gaps", "iam.simulate", "service_quotas", "elbv2", "elasticache", "ecs", "autoscaling")
+PLUGINS = ("moto_gaps", "iam.simulate", "service_quotas", "registry", "elbv2", "elasticache", "ecs", "autoscaling")
 """In this order they are installed; they reset and stop in the opposite one, so that nobody loses what it stands on."""
 XML_SERVICES = {"s3", "s3control", "route53", "cloudfront"}
 """REST services that answer in XML; what speaks neither XML nor the query protocol is answered in JSON."""
@@ -147,6 +147,8 @@ class Application:
         path = environ.get("PATH_INFO", "")
         if path.startswith("/_sandbox/"):
             return self.own(path, environ, start_response)
+        if self.sandbox.registry.mine(environ):
+            return self.sandbox.registry(environ, start_response)
         service, region, operation = identify(environ)
         if region:
             self.sandbox.regions.add(region)

@@ -199,9 +199,10 @@ _ROWS = {
     "ecr": {
         "+repository": "CreateRepository",
         "repository": (
-            "BatchGetImage DescribeRepositories ListImages DeleteRepository PutImageTagMutability "
+            "BatchGetImage DescribeImages DescribeRepositories ListImages DeleteRepository PutImageTagMutability "
             "PutImageScanningConfiguration GetLifecyclePolicy PutLifecyclePolicy DeleteLifecyclePolicy "
-            "GetRepositoryPolicy SetRepositoryPolicy DeleteRepositoryPolicy"
+            "GetRepositoryPolicy SetRepositoryPolicy DeleteRepositoryPolicy BatchCheckLayerAvailability "
+            "GetDownloadUrlForLayer InitiateLayerUpload UploadLayerPart CompleteLayerUpload PutImage"
         ),
         "@resourceArn repository": "TagResource UntagResource ListTagsForResource",
     },

@@ -66,6 +66,15 @@ class Enforcer:
         call = read_call(environ, body, service, region, operation)
         return self._decide(call, credentials.principal, style)
 
+    def refuse_call(self, access_key: str, call: Call) -> Refusal | None:
+        """Of a call that does not come signed, but with what the key was given (tokens of ECR's registry)."""
+        credentials = find(access_key, self.sandbox.account_id, _partition(call.region))
+        if credentials is None:
+            return JSON.unknown
+        if credentials.expired:
+            return JSON.expired
+        return None if credentials.principal.root else self._decide(call, credentials.principal, JSON)
+
     def _decide(self, call: Call, principal: Principal, style: "Style") -> Refusal | None:
         if call.action in ALWAYS_ALLOWED:
             return None
