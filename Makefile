@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help up test down install sandbox deploy check cost smoke-test outputs lint molecule bench docs journal policies \
-	status logs scale restart rollback run exec diagnose verify
+	status logs scale restart rollback run exec diagnose verify image
 
 ENV ?= dev
 PYTHON_IN_VENV := .venv/bin/python
@@ -64,6 +64,9 @@ logs: sandbox ## The last log lines of the services
 
 scale: sandbox ## Set how many tasks run: ARGS="-e service=celery-worker -e count=5"
 	@$(IN_SANDBOX) ansible-playbook playbooks/scale.yml -i inventories/$(ENV) $(ARGS)
+
+image: sandbox ## Build worker/ and push it, with docker, podman or buildah: ARGS="-e image_builder=podman"
+	@$(IN_SANDBOX) ansible-playbook playbooks/image.yml -i inventories/$(ENV) $(ARGS)
 
 restart: sandbox ## New tasks of the same version, of one service or all
 	@$(IN_SANDBOX) ansible-playbook playbooks/restart.yml -i inventories/$(ENV) $(ARGS)

@@ -32,7 +32,8 @@ POLICIES = {
     "network": ("ec2",),
     "traffic": ("elasticloadbalancing",),
     "redis": ("elasticache",),
-    "storage": ("s3", "secretsmanager", "kms", "ecr"),
+    "storage": ("s3", "secretsmanager", "kms"),
+    "images": ("ecr",),
     "services": ("ecs", "application-autoscaling", "servicediscovery"),
     "observability": ("logs", "cloudwatch", "servicequotas"),
     "identity": ("iam",),
@@ -91,8 +92,15 @@ UNTAGGED = {("ec2:CreateSecurityGroup", "vpc")}
 NO_TAG_CONDITIONS = {"s3"}
 """Buckets have tags, but conditions ask for them only where an account has switched that on (ABAC for S3)."""
 
-ALSO = {"s3:DeleteObjects": ("DeleteObjectVersion",)}
-"""Actions of operations that need one or another, by their parameters."""
+ALSO = {
+    "s3:DeleteObjects": ("DeleteObjectVersion",),
+    "ecr:GetAuthorizationToken": (
+        *("BatchCheckLayerAvailability", "BatchGetImage", "InitiateLayerUpload", "UploadLayerPart"),
+        *("CompleteLayerUpload", "PutImage"),
+    ),
+}
+"""Actions of operations that need one or another, by their parameters; and those that a registry's token is for:
+https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html"""
 
 STACK = {"Project": "{{ project_name }}", "Environment": "{{ environment_name }}"}
 EMPOWERING = {

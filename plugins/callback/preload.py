@@ -22,7 +22,7 @@ requirements:
 """
 
 # Tasks that come once, in playbooks of their own: what they import would cost every run a quarter of a second.
-ALONE = {"diagnose", "stack_leftovers", "verify"}
+ALONE = {"diagnose", "ecr_image", "stack_leftovers", "verify"}
 ACTIONS = sorted({path.stem for path in (Path(__file__).parents[1] / "action").glob("*.py")} - ALONE)
 
 SERVICES = (

@@ -111,7 +111,7 @@ def test_a_module_has_both_doors_and_its_place_in_the_action_group(name):
 
 
 # They hold or tell what happened, or do once what they are asked for: nothing of theirs can drift.
-VERBS = {"ecs_service_count", "ecs_service_deployment", "ecs_service_status", "ecs_task_logs", "ecs_task_run"}
+VERBS = {"ecr_image", "ecs_service_count", "ecs_service_deployment", "ecs_service_status", "ecs_task_logs", "ecs_task_run"}
 TELL = {"deployment_lock", "deployment_journal", "diagnose", "ecs_rollout", "stack_leftovers"}
 
 
