@@ -58,6 +58,8 @@ def parse() -> argparse.Namespace:
         faults.add_options(sub)
         sub.add_argument("--enforce-iam", action="store_true", default=bool(os.environ.get("SANDBOX_ENFORCE_IAM")),
                          help="refuse what IAM policies do not allow (SANDBOX_ENFORCE_IAM=1)")  # fmt: skip
+        sub.add_argument("--runner", choices=["process", "podman"], default="process",
+                         help="podman: tasks whose image is in ECR are containers of it (%(default)s)")  # fmt: skip
     command(down, "stop it and everything that it started")
     command(status, "what runs").add_argument("--json", action="store_true", help="for programs")
     command(env, 'shell variables that point AWS tools at it: eval "$(python -m sandbox env)"')
@@ -145,6 +147,7 @@ def start(arguments, held) -> None:
     serve = ["serve", "--home", home, "--port", arguments.port, "--time-scale", arguments.time_scale]
     serve += faults.options(faults.settings(arguments))
     serve += ["--enforce-iam"] if arguments.enforce_iam else []
+    serve += ["--runner", arguments.runner]
     with log.open("w") as output:
         daemon = subprocess.Popen(
             [sys.executable, "-m", "sandbox", *map(str, serve), "--lock", str(held.fileno())],
@@ -205,7 +208,12 @@ def serve(arguments) -> None:
     from . import server
 
     server.serve(
-        arguments.home, arguments.port, arguments.time_scale, faults.settings(arguments), arguments.enforce_iam
+        arguments.home,
+        arguments.port,
+        arguments.time_scale,
+        faults.settings(arguments),
+        arguments.enforce_iam,
+        arguments.runner,
     )
 
 

@@ -37,11 +37,15 @@ class SandboxError(Exception):
 
 @dataclass(frozen=True)
 class ProcessImage:
-    """What stands for a container image: where its process runs, with which PATH and which ENV lines."""
+    """What stands for a container image: where its process runs, with which PATH and which ENV lines.
+
+    Or the image itself, by a `reference` that podman knows, when tasks run in containers.
+    """
 
     cwd: Path
     path: str
     env: dict[str, str] = field(default_factory=dict)
+    reference: str = ""
 
 
 class Sandbox:
@@ -64,6 +68,8 @@ class Sandbox:
         """The plug-in that moves load-balancer traffic (elbv2.Traffic), once it is installed."""
         self.registry = None
         """The registry of images (registry.Registry), once it is installed."""
+        self.containers = None
+        """What runs images in real containers (containers.Containers), if they are asked for."""
         self.iam = None
         """What enforces IAM policies (iam.Enforcer), if they are enforced."""
         self._clients: dict[tuple[str, str], object] = {}
@@ -150,6 +156,8 @@ class Sandbox:
         repository = head + slash + tail
         if tag == "missing":
             return None
+        if self.containers and ".dkr.ecr." in name:
+            return self.containers.image(name)
         if OUR_IMAGES.search(repository):
             path = f"{Path(sys.executable).parent}:{SYSTEM_PATH}"
             return ProcessImage(REPOSITORY / "worker", path, {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"})

@@ -69,7 +69,16 @@ def reap(registry: Path) -> int:
             if now == registered or (now is None and this_boot):
                 kill_session(pid)
         path.unlink(missing_ok=True)
+    remove_containers(registry.parent / "containers")
     return len(entries)
+
+
+def remove_containers(marker: Path) -> None:
+    """Stop and remove all containers of the sandbox whose tasks run in some: it made the file `marker` then."""
+    if marker.exists():
+        remove = ["podman", "rm", "--force", "--volumes", "--time", "3", "--filter", f"label=sandbox={marker}"]
+        with contextlib.suppress(OSError):
+            subprocess.run(remove, stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 class Processes:

@@ -65,7 +65,7 @@ def install(sandbox: Sandbox) -> None:
 
     @replaces(ECRResponse, "get_authorization_token")
     def get_authorization_token(original, self):
-        token = base64.b64encode(f"AWS:{registry.password(self.get_access_key(), self.region)}".encode()).decode()
+        token = registry.token(self.get_access_key(), self.region)
         expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=TOKEN_HOURS)
         data = {"authorizationToken": token, "expiresAt": expires, "proxyEndpoint": sandbox.endpoint}
         return ActionResult({"authorizationData": [data]})
@@ -107,11 +107,11 @@ class Registry:
         shutil.rmtree(self.folder, ignore_errors=True)
         self._passwords.clear()
 
-    def password(self, access_key: str, region: str) -> str:
-        """What user AWS logs in with, for that region's repositories and with what the key may do."""
+    def token(self, access_key: str, region: str) -> str:
+        """User and password in Base64, for that region's repositories and with what the key may do."""
         password = secrets.token_urlsafe(32)
         self._passwords[password] = (access_key, region)
-        return password
+        return base64.b64encode(f"AWS:{password}".encode()).decode()
 
     @staticmethod
     def mine(environ) -> bool:

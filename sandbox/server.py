@@ -26,7 +26,8 @@ XML_SERVICES = {"s3", "s3control", "route53", "cloudfront"}
 """REST services that answer in XML; what speaks neither XML nor the query protocol is answered in JSON."""
 
 
-def serve(home: Path, port: int, time_scale: float, given_faults: dict, enforce_iam: bool = False) -> None:
+def serve(home: Path, port: int, time_scale: float, given_faults: dict, enforce_iam: bool = False,
+          runner: str = "process") -> None:  # fmt: skip
     """Run the daemon in the foreground until SIGTERM or SIGINT; the caller holds the folder's lock.
 
     home/endpoint and home/pid ("<pid> <boot id> <start time>") are there while requests are answered. With faults,
@@ -34,6 +35,7 @@ def serve(home: Path, port: int, time_scale: float, given_faults: dict, enforce_
     """
     gc.disable()  # until all is loaded: the collector would walk moto's tables again and again
     reap(home / "processes")
+    (home / "containers").unlink(missing_ok=True)  # of a run before, which may have had some
     isolate(home)
     public = bind(port)
     listening = bind(0) if given_faults else public
@@ -47,6 +49,10 @@ def serve(home: Path, port: int, time_scale: float, given_faults: dict, enforce_
         from .iam import Enforcer
 
         sandbox.iam = Enforcer(sandbox)
+    if runner == "podman":
+        from .containers import Containers
+
+        sandbox.containers = Containers(sandbox)
     application = Application(sandbox)
     install_plugins(sandbox)
     server = make_server(listening, application)

@@ -253,6 +253,8 @@ class Container:
     health: HealthCheck | None = None
     environment: dict[str, str] = field(default_factory=dict)
     cwd: Path = Path("/")
+    reference: str = ""
+    """The image, if it runs in a real container."""
     output: int | None = None
     """File descriptor that the process writes to; None: nobody reads it."""
     stream: object = None

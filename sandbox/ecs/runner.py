@@ -27,6 +27,8 @@ from .targets import Targets
 log = logging.getLogger("sandbox.ecs")
 
 STOP_TIMEOUT, START_TIMEOUT = 30, 180
+KILL_AGAIN = 5
+"""Seconds until one that was killed and still lives is killed again."""
 LOGS_TIMEOUT = 30
 """Seconds after which a task is STOPPED although not all that it printed is in CloudWatch Logs."""
 PORTS = range(20000, 32000)
@@ -147,7 +149,8 @@ class Runner:
                 container.process.send_signal(signal.SIGTERM)  # to the main process alone, as a container runtime does
                 container.kill_at = now + container.definition.get("stopTimeout", STOP_TIMEOUT)
             elif container.kill_at is not None and now >= container.kill_at:
-                self.sandbox.processes.kill_group(container.process, signal.SIGKILL)
+                self._kill(task, container)
+                container.kill_at = now + KILL_AGAIN
         if not alive:
             task.times["executionStoppedAt"] = utcnow()
             for container in task.containers:
@@ -204,7 +207,9 @@ class Runner:
                 container.environment[secret["name"]] = secrets.value(secret["valueFrom"])
             folder = definition.get("workingDirectory")
             container.cwd = folder if folder and os.path.isdir(folder) else image.cwd
-            self._check_command(container)
+            container.reference = image.reference
+            if not container.reference:  # podman says so itself
+                self._check_command(container)
         for container in task.containers:
             logs = container.definition.get("logConfiguration") or {}
             if logs.get("logDriver") == "awslogs":
@@ -241,11 +246,10 @@ class Runner:
         given = {variable["name"]: variable.get("value", "") for variable in container.definition["environment"]}
         if given.get("PORT") in ports:  # awsvpc gives each task an address of its own, one loopback cannot
             given["PORT"] = ports[given["PORT"]]
+        folder = str(task.folder)
+        here = {"PATH": image.path, "HOME": folder, "LANG": "C.UTF-8", "TMPDIR": folder}
         return {
-            "PATH": image.path,
-            "HOME": str(task.folder),
-            "LANG": "C.UTF-8",
-            "TMPDIR": str(task.folder),
+            **({} if image.reference else here),
             "SSL_CERT_FILE": str(self.sandbox.home / "ca.pem"),
             "AWS_ENDPOINT_URL": self.sandbox.endpoint,
             "AWS_REGION": task.cluster.region,
@@ -309,7 +313,7 @@ class Runner:
 
     def _start(self, task: Task, container: Container, now: float) -> None:
         output = subprocess.DEVNULL if container.output is None else container.output
-        container.process = self._spawn(task, container, _argv(container), output)
+        container.process = self._spawn(task, container, self._argv(task, container), output)
         container.status, container.started_at = "RUNNING", now
         # one that may be started again keeps it, until the task stops
         if container.output is not None and not _restart_policy(container):
@@ -319,15 +323,29 @@ class Runner:
         if check and check["command"] != ["NONE"]:
             container.health = HealthCheck(
                 check,
-                lambda argv: self._spawn(task, container, argv, subprocess.DEVNULL),
+                lambda argv: self._spawn(task, container, _inside(task, container, argv), subprocess.DEVNULL),
                 self.sandbox.processes,
                 now,
             )
 
     def _spawn(self, task: Task, container: Container, argv: list[str], output: int) -> subprocess.Popen:
-        return self.sandbox.processes.start(
-            argv, env=container.environment, cwd=container.cwd, stdout=output, hostname=f"ip-{task.id[:12]}"
-        )
+        start, environment = self.sandbox.processes.start, container.environment
+        if container.reference:  # podman's own besides, and podman gives the hostname
+            return start(argv, env={**os.environ, **environment}, cwd=container.cwd, stdout=output)
+        return start(argv, env=environment, cwd=container.cwd, stdout=output, hostname=_hostname(task))
+
+    def _argv(self, task: Task, container: Container) -> list[str]:
+        if not container.reference:
+            return _argv(container)
+        name, variables = _name(task, container), sorted(container.environment)
+        return self.sandbox.containers.run(name, _hostname(task), container.reference, container.definition, variables)
+
+    def _kill(self, task: Task, container: Container) -> None:
+        """To kill `podman run` would leave its container alone."""
+        if container.reference:
+            self.pool.submit(self.sandbox.containers.kill, _name(task, container))
+        else:
+            self.sandbox.processes.kill_group(container.process, signal.SIGKILL)
 
     def _watch(self, task: Task, now: float) -> None:
         """Notice containers that ended, and run health checks."""
@@ -385,6 +403,20 @@ class Runner:
 def _restart_policy(container: Container) -> dict:
     policy = container.definition.get("restartPolicy") or {}
     return policy if policy.get("enabled") else {}
+
+
+def _hostname(task: Task) -> str:
+    return f"ip-{task.id[:12]}"
+
+
+def _name(task: Task, container: Container) -> str:
+    """What podman calls it."""
+    return f"ecs-{task.id}-{container.name}"
+
+
+def _inside(task: Task, container: Container, argv: list[str]) -> list[str]:
+    """The command that runs another one where the container's own runs."""
+    return ["podman", "exec", _name(task, container), *argv] if container.reference else argv
 
 
 def _argv(container: Container) -> list[str]:
