@@ -372,9 +372,12 @@ def test_without_a_statement_a_change_fails_and_names_the_action(deployed, sid, 
 
 @pytest.fixture(scope="module")
 def looked_after(deployed) -> Deployer:
-    """What is done with services between two deployments."""
+    """What is done with services between two deployments. An image takes a builder: here only its push begins."""
     for arguments in deployed.verbs():
         deployed.console.playbook(*arguments)
+    ecr = deployed.client("ecr")
+    ecr.get_authorization_token()
+    ecr.initiate_layer_upload(repositoryName="nexus-learn-worker")
     return deployed
 
 
