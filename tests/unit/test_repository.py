@@ -111,7 +111,14 @@ def test_a_module_has_both_doors_and_its_place_in_the_action_group(name):
 
 
 # They hold or tell what happened, or do once what they are asked for: nothing of theirs can drift.
-VERBS = {"ecr_image", "ecs_service_count", "ecs_service_deployment", "ecs_service_status", "ecs_task_logs", "ecs_task_run"}
+VERBS = {
+    "ecr_image",
+    "ecs_service_count",
+    "ecs_service_deployment",
+    "ecs_service_status",
+    "ecs_task_logs",
+    "ecs_task_run",
+}
 TELL = {"deployment_lock", "deployment_journal", "diagnose", "ecs_rollout", "stack_leftovers"}
 
 
@@ -163,3 +170,26 @@ def test_no_two_files_of_tests_have_one_name():
     """The folders of tests are no packages: pytest takes the second of them for the first."""
     names = [path.name for path in ROOT.glob("tests/*/test_*.py")]
     assert sorted(names) == sorted(set(names))
+
+
+def test_the_recipe_for_ci_names_what_there_is():
+    """Playbooks, targets of make, folders, and for each playbook variables that it or vars/stack.yml knows."""
+    recipe = (ROOT / "docs/ci.md").read_text()
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"(?:run: |^|`)make ([a-z-]+)", recipe, re.MULTILINE)
+    assert {"test", "install"} <= set(named) <= set(targets)
+    paths = re.findall(r"(?<![\w/.])((?:playbooks|inventories|policies|worker|docs)/[\w./-]*\w)", recipe)
+    assert len(set(paths)) > 6
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    commands = re.findall(r"ansible-playbook (playbooks/\w+\.yml) (.*)", recipe)
+    given = [(playbook, name) for playbook, rest in commands for name in re.findall(r"-e (\w+)=", rest)]
+    given += [("playbooks/image.yml", name) for name in re.findall(r"`-e (?:'\{\")?(image_\w+)", recipe)]
+    assert {"image_file", "image_tag", "account_id", "image_builder", "image_build_options"} <= {
+        one for _, one in given
+    }
+    stack = (ROOT / "playbooks/vars/stack.yml").read_text()
+    assert [(playbook, name) for playbook, name in given if name not in (ROOT / playbook).read_text() + stack] == []
+    (workflow,) = re.findall(r"```yaml\n(.*?)```", recipe, re.DOTALL)
+    assert sorted(yaml.safe_load(workflow)["jobs"]) == ["dev", "prod", "test"]
+    (argument,) = set(re.findall(r"--build-arg\", \"(\w+)=", recipe))
+    assert f"ARG {argument}=" in (ROOT / "worker/Dockerfile").read_text()
