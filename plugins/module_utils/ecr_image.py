@@ -87,7 +87,7 @@ def describe(aws: Aws, params: Mapping) -> dict[str, str]:
     try:
         uri = client.describe_repositories(repositoryNames=[name])["repositories"][0]["repositoryUri"]
     except client.exceptions.RepositoryNotFoundException:
-        return {"uri": "", "digest": ""}
+        return {"uri": params["repository_uri"] or "", "digest": ""}
     try:
         found = client.describe_images(repositoryName=name, imageIds=[{"imageTag": params["tag"]}])["imageDetails"]
     except client.exceptions.ImageNotFoundException:

@@ -16,6 +16,9 @@ options:
     description: Name of the repository in ECR. It must be there.
     type: str
     required: true
+  repository_uri:
+    description: Where the repository will be, in a check in which it is foreseen and not there yet.
+    type: str
   context:
     description: The folder to build, with a C(Dockerfile) in it.
     type: path
@@ -84,6 +87,7 @@ from ansible_collections.nexus_learn.aws.plugins.module_utils.doors import modul
 SPEC = {
     "argument_spec": {
         "repository_name": {"type": "str", "required": True},
+        "repository_uri": {"type": "str"},
         "context": {"type": "path", "required": True},
         "cpu_architecture": {"type": "str", "choices": list(ecr_image.PLATFORMS), "default": "X86_64"},
         "builder": {"type": "str", "choices": ["auto", *ecr_image.BUILDERS], "default": "auto"},

@@ -25,24 +25,18 @@ BASE = "docker.io/library/python:3.13-slim"
 ONLY_ANSIBLE = {"PATH": str(Path(sys.executable).parent)}
 
 
-def make_repository(sandbox) -> None:
-    sandbox.client("ecr").create_repository(repositoryName=NAME, imageTagMutability="IMMUTABLE")
-
-
 # ---- without a builder ----
 
 
-@pytest.fixture(scope="module")
-def bare(console) -> Console:
-    run = console.playbook(*IMAGE, succeeds=False)
+def test_another_stack_s_repository_must_be_there(console):
+    run = console.playbook(*IMAGE, "-e", "image_repository=", succeeds=False)
     assert f"ECR has no repository {NAME} in us-east-1. Make it: aws ecr create-repository" in run.text
-    make_repository(console.sandbox)
-    return console
+    assert steps.writes(run.step) == []
 
 
-@pytest.mark.parametrize("check", [(), ("--check",)], ids=["run", "check"])
-def test_without_a_builder_it_names_the_alternatives(bare, check):
-    run = bare.playbook(*IMAGE, *check, succeeds=False, env=ONLY_ANSIBLE)
+@pytest.mark.parametrize("check", [("--check",), ()], ids=["check", "run"])
+def test_without_a_builder_it_names_the_alternatives(console, check):
+    run = console.playbook(*IMAGE, *check, succeeds=False, env=ONLY_ANSIBLE)
     for text in (
         "docker: it is not installed; podman: it is not installed; buildah: it is not installed.",
         "Install podman",
@@ -50,17 +44,17 @@ def test_without_a_builder_it_names_the_alternatives(bare, check):
         f"build it elsewhere, push it as {URI}:<tag> and deploy it with -e image_tag=<tag>",
     ):
         assert text in run.text
-    assert steps.writes(run.step) == []
+    assert bool(steps.writes(run.step)) != bool(check), "the repository is the stack's own, and made"
 
 
-def test_a_docker_without_its_daemon_is_no_builder(bare):
+def test_a_docker_without_its_daemon_is_no_builder(console):
     nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
-    run = bare.playbook(*IMAGE, "-e", "image_builder=docker", succeeds=False, env=nowhere)
+    run = console.playbook(*IMAGE, "-e", "image_builder=docker", succeeds=False, env=nowhere)
     assert re.search("build the image with: docker: [^;]+. Install podman", run.text), run.text
 
 
-def test_one_image_is_for_one_architecture(bare):
-    run = bare.playbook(*IMAGE, "-e", "ecs_backend_cpu_architecture=ARM64", succeeds=False)
+def test_one_image_is_for_one_architecture(console):
+    run = console.playbook(*IMAGE, "-e", "ecs_backend_cpu_architecture=ARM64", succeeds=False)
     assert "share one image, and ask for ARM64 and X86_64" in run.text
 
 
@@ -155,15 +149,14 @@ class Builder:
 @pytest.fixture(scope="module")
 def build(base, storage, start_sandbox, tmp_path_factory) -> Builder:
     console = Console(start_sandbox(1.0, "--runner", "podman"), tmp_path_factory.mktemp("image") / "steps")
-    make_repository(console.sandbox)
     return Builder(console, storage)
 
 
 @pytest.fixture(scope="module")
 def built(build):
-    """The check, and the run that did what it said."""
+    """The check, and the run that did what it said: on an empty account it makes the repository, too."""
     check = build("--check")
-    assert (steps.writes(check.step), build.images()) == ([], {})
+    assert steps.writes(check.step) == []
     run = build("-vvvv")
     assert steps.unforetold(check.step, run.step) == []
     return check, run
@@ -172,7 +165,8 @@ def built(build):
 def test_a_check_says_what_is_built_and_pushed(built):
     check, run = built
     assert "would be built and pushed" in check.text
-    assert check.changed == run.changed == 1
+    assert check.plan["changes"] == run.plan["changes"]
+    assert [one["resource"].split()[0] for one in run.plan["changes"]] == ["bucket", "ECR", "image"]
 
 
 def test_the_image_is_in_the_repository_and_what_deploys_it_is_said(build, built):
