@@ -6,4 +6,4 @@ cd "$(dirname "$0")/.."
 unset AWS_ENDPOINT_URL AWS_PROFILE AWS_CONFIG_FILE SANDBOX_HOME SANDBOX_PORT SANDBOX_TIME_SCALE
 scripts/lint.sh
 # In the order of the folders, since the end-to-end tests last longest; tests/conftest.py tells what stays together.
-PATH="$PWD/.venv/bin:$PATH" exec .venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder "$@"
+PATH="$PWD/.venv/bin:$PATH" exec .venv/bin/python -m pytest -q --durations=40 -n 2 --dist loadfile --no-loadscope-reorder "$@"
