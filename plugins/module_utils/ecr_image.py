@@ -141,7 +141,7 @@ def _says(question: Sequence[str]) -> str:
         return "it is not installed"
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it failed"])[-1].rstrip(".")
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it failed"])[-1].rstrip(".?")
 
 
 def _scanner(params: Mapping) -> str | None:

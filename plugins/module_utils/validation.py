@@ -71,6 +71,8 @@ SPEC: dict[str, dict[str, Any]] = {
     "app_image": {"type": "str", "required": True},
     "image_tag": {"type": "str"},
     "image_repository": {"type": "str", "default": ""},
+    "image_builder": {"type": "str", "choices": ["auto", "docker", "podman", "buildah"], "default": "auto"},
+    "image_scan_severity": {"type": "str", "choices": ["none", "LOW", "MEDIUM", "HIGH", "CRITICAL"], "default": "HIGH"},
     "redis_engine": {"type": "str", "choices": list(ENGINE_VERSIONS), "default": "redis"},
     "redis_node_type": {"type": "str", "required": True},
     "redis_num_nodes": {"type": "int", "required": True},

@@ -39,6 +39,8 @@ def test_the_inventories_of_the_repository_are_valid(name):
         ({"redis_engine": "memcached"}, ["redis_engine", "memcached", "valkey"]),
         ({"redis_num_nodes": 7}, ["redis_num_nodes", "7", "1 to 6"]),
         ({"image_tag": "a b"}, ["image_tag is a b; allowed: a tag of up to 128", "sha256:"]),
+        ({"image_builder": "kaniko"}, ["image_builder is kaniko; allowed: auto, docker, podman, buildah."]),
+        ({"image_scan_severity": "high"}, ["image_scan_severity is high; allowed: none, LOW"]),
         ({"image_tag": ""}, ["image_tag is empty; allowed: a tag"]),
         ({"image_tag": "-1"}, ["image_tag is -1;"]),
         ({"image_tag": "x" * 129}, ["image_tag is xxx"]),
