@@ -33,28 +33,28 @@ sandbox: install ## Start the sandbox
 	@$(PYTHON_IN_VENV) -m sandbox up
 
 deploy: sandbox ## Deploy ENV to the sandbox, or with TAG=1.4.0 that version of the application
-	@$(IN_SANDBOX) ansible-playbook $(if $(TAG),playbooks/deploy.yml -e image_tag=$(TAG),site.yml) -i inventories/$(ENV)
+	@$(IN_SANDBOX) ansible-playbook $(if $(TAG),playbooks/deploy.yml -e image_tag=$(TAG),site.yml) -i inventories/$(ENV) $(ARGS)
 
 check: sandbox ## Show what deploy would change
-	@$(IN_SANDBOX) ansible-playbook site.yml -i inventories/$(ENV) --check --diff
+	@$(IN_SANDBOX) ansible-playbook site.yml -i inventories/$(ENV) --check --diff $(ARGS)
 
 verify: sandbox ## Whether the next deploy finds what it needs: image, roles, secrets, network, quotas, Redis
-	@$(IN_SANDBOX) ansible-playbook playbooks/verify.yml -i inventories/$(ENV)
+	@$(IN_SANDBOX) ansible-playbook playbooks/verify.yml -i inventories/$(ENV) $(ARGS)
 
 cost: sandbox ## What ENV costs by the month, line by line
-	@$(IN_SANDBOX) ansible-playbook playbooks/cost.yml -i inventories/$(ENV)
+	@$(IN_SANDBOX) ansible-playbook playbooks/cost.yml -i inventories/$(ENV) $(ARGS)
 
 smoke-test: ## Ask the deployed API a question and wait for the answer
-	@$(IN_SANDBOX) ansible-playbook playbooks/smoke_test.yml -i inventories/$(ENV)
+	@$(IN_SANDBOX) ansible-playbook playbooks/smoke_test.yml -i inventories/$(ENV) $(ARGS)
 
 outputs: ## Show the outputs of the deployed stack
-	@$(IN_SANDBOX) ansible-playbook playbooks/outputs.yml -i inventories/$(ENV)
+	@$(IN_SANDBOX) ansible-playbook playbooks/outputs.yml -i inventories/$(ENV) $(ARGS)
 
 diagnose: ## Find out what is wrong with the deployed stack, and what mends it
-	@$(IN_SANDBOX) ansible-playbook playbooks/diagnose.yml -i inventories/$(ENV)
+	@$(IN_SANDBOX) ansible-playbook playbooks/diagnose.yml -i inventories/$(ENV) $(ARGS)
 
-journal: ## Show the last changes of the stack: who, when, what
-	@$(IN_SANDBOX) ansible-playbook playbooks/journal.yml -i inventories/$(ENV)
+journal: ## Show the last changes of the stack: who, when, what; ARGS="-e run=<id>" for all of one
+	@$(IN_SANDBOX) ansible-playbook playbooks/journal.yml -i inventories/$(ENV) $(ARGS)
 
 status: sandbox ## How the services are: tasks, deployments, queues
 	@$(IN_SANDBOX) ansible-playbook playbooks/status.yml -i inventories/$(ENV) $(ARGS)

@@ -6,6 +6,7 @@ output. All containers carry a label, by which processes.reap finds those that o
 """
 
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from .core import ProcessImage, Sandbox, SandboxError
 from .processes import remove_containers
+
+log = logging.getLogger(__name__)
 
 IMAGE = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com/(?P<rest>.+)")
 PULL_SECONDS = 120
@@ -46,8 +49,12 @@ class Containers:
             login.flush()
             reference = f"{host}/{found['rest']}"
             pull = ["podman", "pull", "--quiet", "--tls-verify=false", "--authfile", login.name, reference]
-            done = subprocess.run(pull, capture_output=True, timeout=PULL_SECONDS, check=False)
-        return ProcessImage(Path("/"), "", reference=reference) if done.returncode == 0 else None
+            try:
+                subprocess.run(pull, capture_output=True, timeout=PULL_SECONDS, check=True, text=True)
+            except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as failure:
+                log.info("podman pull %s: %s", reference, failure.stderr or failure)
+                return None
+        return ProcessImage(Path("/"), "", reference=reference)
 
     def run(self, name: str, hostname: str, reference: str, definition: dict, names: list[str]) -> list[str]:
         """The command of a container; `names` are the variables that it takes over from the environment of podman."""

@@ -14,6 +14,7 @@ import logging
 import re
 import secrets
 import shutil
+import time
 import uuid
 from pathlib import Path
 
@@ -101,7 +102,7 @@ class Registry:
         self.sandbox = sandbox
         self.folder = sandbox.home / "registry"
         shutil.rmtree(self.folder, ignore_errors=True)  # as moto, it begins empty
-        self._passwords: dict[str, tuple[str, str]] = {}
+        self._passwords: dict[str, tuple[str, str, float]] = {}
 
     def reset(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -109,8 +110,10 @@ class Registry:
 
     def token(self, access_key: str, region: str) -> str:
         """User and password in Base64, for that region's repositories and with what the key may do."""
-        password = secrets.token_urlsafe(32)
-        self._passwords[password] = (access_key, region)
+        password, now = secrets.token_urlsafe(32), time.monotonic()
+        for old in [one for one, (_, _, until) in self._passwords.items() if until < now]:
+            self._passwords.pop(old, None)
+        self._passwords[password] = (access_key, region, now + 3600 * TOKEN_HOURS)
         return base64.b64encode(f"AWS:{password}".encode()).decode()
 
     @staticmethod
@@ -163,10 +166,10 @@ class Registry:
         given = request.authorization
         if given is None or given.type != "basic" or given.username != "AWS":
             raise Problem(401, "UNAUTHORIZED", "Not Authorized")
-        found = self._passwords.get(given.password)
-        if found is None:
+        access_key, region, until = self._passwords.get(given.password, ("", "", 0.0))
+        if until < time.monotonic():
             raise Problem(401, "UNAUTHORIZED", "Your authorization token is unknown or has expired. Log in again.")
-        return found
+        return access_key, region
 
     def _authorize(self, access_key: str, region: str, action: str, name: str) -> None:
         from .iam.calls import Call

@@ -74,7 +74,8 @@ NAMES: dict[tuple[str, str], str | tuple[str, ...]] = {
 }
 """How the stack's resources are called; all others `<name_prefix>-…`, and by an id in EC2."""
 OF_AN_ACTION = {"ecr:BatchGetImage": "{{ app_repository }}"}
-"""The same, for one action: the image may be in a repository that the stack does not manage."""
+"""The same, for one action: the image may be in a repository that the stack does not manage, and in another
+account."""
 EVERY = {
     "elasticache:DescribeCacheClusters",
     "elasticache:DescribeCacheParameterGroups",
@@ -290,10 +291,11 @@ def arns(service: str, kind: str, action: str) -> list[str]:
         )
         names = [found] if isinstance(found, str) else list(found)
     template = actions.TYPES[service][kind].arn.replace("/{name}/*", "/{name}").removesuffix(":log-stream:")
+    account = "{{ app_account }}" if f"{service}:{action}" in OF_AN_ACTION else "{{ account_id }}"
     return [
         "arn:{{ partition }}:"
         + template.format(
-            region="{{ aws_region }}", account="{{ account_id }}", name=name, cluster=CLUSTER, bucket=BUCKET,
+            region="{{ aws_region }}", account=account, name=name, cluster=CLUSTER, bucket=BUCKET,
             group=TASK_LOGS, service="{{ name_prefix }}-*",
         )
         for name in names

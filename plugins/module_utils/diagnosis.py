@@ -874,7 +874,7 @@ def differs_from_inventory(facts: Facts, commands: Commands) -> Iterator[Finding
         evidence += f"; and {len(changes) - 5} more" if len(changes) > 5 else ""
         if kind and all(path.endswith("REDIS_SECRET_VERSION") or ".secret-version/" in path for path in paths):
             yield Finding(
-                "secret_not_rolled_out", resource, "Tasks run with an earlier version of their secret", evidence,
+                "secret_not_rolled_out", resource, "The newest version of its secret is not rolled out", evidence,
                 commands.role(kind), [name],
             )  # fmt: skip
             continue

@@ -44,11 +44,11 @@ _LAST_LINES = 25
 def expand(aws: Aws, params: Mapping) -> dict[str, Any]:
     """With ``tag``: architectures have tags of their own, for one tag is one image."""
     suffix = "" if params["cpu_architecture"] == "X86_64" else f"-{params['cpu_architecture'].lower()}"
-    return {**params, "tag": f"{content_hash(Path(params['context']))}{suffix}"}
+    return {**params, "tag": f"{content_hash(Path(params['context']), params['build_options'])}{suffix}"}
 
 
-def content_hash(folder: Path) -> str:
-    """Names, modes and bytes of the files that git would take, the same on every machine.
+def content_hash(folder: Path, options: Sequence[str] = ()) -> str:
+    """Names, modes and bytes of the files that git would take, the same on every machine; and the build's options.
 
     Of modes git keeps whether a file may be executed, and nothing else that a umask could change.
     """
@@ -65,20 +65,38 @@ def content_hash(folder: Path) -> str:
         else:  # deleted, and not committed yet
             continue
         total.update(f"{mode} {hashlib.sha256(content).hexdigest()} {name}\0".encode())
+    for option in options:
+        total.update(f"option {option}\0".encode())
     return total.hexdigest()[:_DIGITS]
 
 
 def _files(folder: Path) -> list[str]:
-    """Below ``folder``; outside of a clone all files but byte code."""
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    """Below ``folder``; outside of a clone, or where git ignores the folder, all files but byte code."""
+    # safe.directory: CI's clones may be another user's
+    listed = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         done = subprocess.run(listed, cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
+        if done.returncode == 0 and done.stdout:
             return list(filter(None, done.stdout.split("\0")))
     except FileNotFoundError:
         pass
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_symlink() or path.is_file())
     return [path.as_posix() for path in found if "__pycache__" not in path.parts and path.suffix != ".pyc"]
+
+
+def copy(folder: Path, target: Path) -> None:
+    """What the hash is of, and nothing beside it, with modes that no umask of this machine has changed."""
+    target.mkdir()
+    for name in _files(folder):
+        path, there = folder / name, target / name
+        for parent in reversed(there.relative_to(target).parents):
+            (target / parent).mkdir(exist_ok=True)
+            (target / parent).chmod(0o755)
+        if path.is_symlink():
+            there.symlink_to(os.readlink(path))
+        elif path.is_file():
+            shutil.copyfile(path, there)
+            there.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
 
 
 def describe(aws: Aws, params: Mapping) -> dict[str, str]:
@@ -102,8 +120,8 @@ def plan(aws: Aws, params: Mapping, current: Mapping) -> list[Change]:
     if not current["uri"]:
         name = params["repository_name"]
         raise Refused(
-            f"ECR has no repository {name} in {aws.region}. Make it: aws ecr create-repository "
-            f"--repository-name {name} --image-tag-mutability IMMUTABLE --image-scanning-configuration scanOnPush=true"
+            f"ECR has no repository {name} in {aws.region}. Set image_repository in the inventory to its name, and the "
+            "stack makes it; or set app_image to an image in one that is there."
         )
     fields = {
         "platform": PLATFORMS[params["cpu_architecture"]],
@@ -155,9 +173,10 @@ def apply(aws: Aws, params: Mapping, current: Mapping, changes: Sequence[Change]
     registry = urlsplit(login["proxyEndpoint"])
     image = f"{registry.netloc}/{params['repository_name']}:{params['tag']}"
     with tempfile.TemporaryDirectory(prefix="ecr-image-") as folder:
+        copy(Path(params["context"]), Path(folder, "context"))
         say(f"{builder} builds {image} for {change.after['platform']}")
         build = [builder, "build", "--platform", change.after["platform"], "--tag", image]
-        _run([*build, *params["build_options"], params["context"]], None, "was not built", say)
+        _run([*build, *params["build_options"], f"{folder}/context"], None, "was not built", say)
         if scanner:
             say(f"{scanner} scans it")
             _scan(builder, scanner, image, params, Path(folder, "image.tar"), say)

@@ -81,7 +81,7 @@ def _image(aws: Aws, stack: Stack, image: str, architecture: str, variable: str,
         )
     except client.exceptions.RepositoryNotFoundException:
         if stack.planned(ecr_repository.resource(match["repository"])):
-            mend = "Make it with site.yml --tags deployment,ecr_repository, and push the image."
+            mend = "playbooks/image.yml makes it, and pushes the image."
         return Finding("image", image, FAILED, f"ECR has no repository {match['repository']}.", mend)
     if not answer["images"]:
         return Finding("image", image, FAILED, f"ECR does not have it in {match['repository']}.", mend)

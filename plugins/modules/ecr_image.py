@@ -8,7 +8,7 @@ version_added: 1.0.0
 description:
   - Builds a folder with docker, podman or buildah, has it scanned by trivy or grype where one of them is installed, and
     pushes it to a repository of ECR. Its tag is the hash of the files that git would take of the folder, so that the
-    same content is built and pushed once.
+    same content is built and pushed once. Other files of the folder are not part of the build.
   - The credentials of the registry are in a temporary file for as long as the push takes, and nowhere else.
 author: Nexus Learn platform team
 options:
@@ -34,7 +34,8 @@ options:
     choices: [auto, docker, podman, buildah]
     default: auto
   build_options:
-    description: More options of the builder's C(build), for example V(--build-arg) and its value.
+    description:
+      - More options of the builder's C(build), for example V(--build-arg) and its value. They make another tag.
     type: list
     elements: str
     default: []

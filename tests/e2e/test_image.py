@@ -30,7 +30,7 @@ ONLY_ANSIBLE = {"PATH": str(Path(sys.executable).parent)}
 
 def test_another_stack_s_repository_must_be_there(console):
     run = console.playbook(*IMAGE, "-e", "image_repository=", succeeds=False)
-    assert f"ECR has no repository {NAME} in us-east-1. Make it: aws ecr create-repository" in run.text
+    assert f"ECR has no repository {NAME} in us-east-1. Set image_repository in the inventory to its name" in run.text
     assert steps.writes(run.step) == []
 
 
@@ -189,7 +189,7 @@ def test_no_output_has_the_token(built):
 
 def test_the_same_content_is_not_built_again(build, built):
     for env in (None, ONLY_ANSIBLE):
-        run = build.console.playbook(*IMAGE, env=env)
+        run = build.console.playbook(*IMAGE, "-e", json.dumps({"image_build_options": build.options}), env=env)
         assert (run.changed, steps.writes(run.step)) == (0, [])
         assert "the repository has it already: nothing to build" in run.text
 

@@ -230,6 +230,7 @@ def test_the_policies_fit_into_iam():
         "project_name": "p" * 28,
         "environment_name": "production",
         "app_repository": "r" * 64,
+        "app_account": "1" * 12,
         "managed_repository": "r" * 64,
         "permissions_boundary_arn": f"arn:aws-us-gov:iam::{'1' * 12}:policy/{'b' * 128}",
     }

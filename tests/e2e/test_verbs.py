@@ -64,7 +64,9 @@ def plain(output: str) -> str:
 def test_what_cannot_be_read_is_unknown_and_who_is_not_there_is_told_who_is(deployed):
     ecs = deployed.sandbox.client("ecs")
     ecs.update_service(cluster=CLUSTER, service="nexus-learn-backend-service", desiredCount=0)
+    deadline = time.monotonic() + 120
     while service(deployed, "backend")["runningCount"]:
+        assert time.monotonic() < deadline
         time.sleep(0.1)
     run = verb(deployed, "status", *WORKER)
     ecs.update_service(cluster=CLUSTER, service="nexus-learn-backend-service", desiredCount=2)
@@ -73,6 +75,12 @@ def test_what_cannot_be_read_is_unknown_and_who_is_not_there_is_told_who_is(depl
     assert (
         "There is no service worker in nexus-learn-cluster; there are: backend, celery-beat, celery-worker." in run.text
     )
+
+
+@pytest.mark.parametrize("name", ["status", "logs", "verify", "outputs", "cost", "journal"])
+def test_what_only_reads_does_so_in_a_check_too(deployed, name):
+    run = verb(deployed, name, "--check")
+    assert (steps.writes(run.step), run.changed) == ([], 0)
 
 
 def test_logs_of_all_services_in_one_order(deployed):
@@ -122,6 +130,9 @@ def test_rollback_goes_back_and_says_what_the_inventory_has_to_say(deployed):
     assert service(deployed, "celery-beat")["taskDefinition"].endswith(":2")
     foretold(deployed, "rollback", *BEAT, *newer, shows="it would have to be nexus-learn-worker:latest.")
     assert service(deployed, "celery-beat")["taskDefinition"].endswith(":1")
+    for to, revision in (("2", ":2"), ("latest", ":1")):  # a revision, and the tag of an image
+        foretold(deployed, "rollback", *BEAT, "-e", f"to={to}")
+        assert service(deployed, "celery-beat")["taskDefinition"].endswith(revision)
     assert deployed.playbook(*site).changed == 0
 
 

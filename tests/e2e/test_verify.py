@@ -130,8 +130,7 @@ def test_images(verify):
 def test_an_image_whose_repository_is_still_to_be_made(verify):
     image = f"{REGISTRY}/nexus-learn-new:1"
     assert verify.failures(app_image=image, image_repository="nexus-learn-new") == [
-        f"image: {image}: ECR has no repository nexus-learn-new. "
-        "Make it with site.yml --tags deployment,ecr_repository, and push the image."
+        f"image: {image}: ECR has no repository nexus-learn-new. playbooks/image.yml makes it, and pushes the image."
     ]
 
 

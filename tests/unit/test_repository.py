@@ -172,6 +172,19 @@ def test_no_two_files_of_tests_have_one_name():
     assert sorted(names) == sorted(set(names))
 
 
+# They ask, or are an administrator's, or break something: nobody shall run them by a slip of the hand.
+BY_NAME_ONLY = {"destroy", "unlock", "deployer_policy"}
+
+
+@pytest.mark.parametrize("name", sorted({path.stem for path in ROOT.glob("playbooks/*.yml")} - BY_NAME_ONLY))
+def test_a_playbook_is_a_target_of_make_that_says_what_it_does_and_takes_arguments(name):
+    rules = re.findall(r"^([a-z-]+):[^\n]*?## (\S[^\n]*)\n\t@([^\n]*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert [
+        (target, help_) for target, help_, recipe in rules
+        if re.search(rf"ansible-playbook .*playbooks/{name}\.yml", recipe) and recipe.endswith(" $(ARGS)")
+    ]  # fmt: skip
+
+
 def test_the_recipe_for_ci_names_what_there_is():
     """Playbooks, targets of make, folders, and for each playbook variables that it or vars/stack.yml knows."""
     recipe = (ROOT / "docs/ci.md").read_text()
