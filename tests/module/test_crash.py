@@ -24,8 +24,9 @@ MODULES = Path(__file__).parents[2] / "plugins" / "modules"
 # of the lock, test_lock.py has cases of its own
 READ = {"deployment_journal", "diagnose", "ecs_rollout", "ecs_service_status", "ecs_task_logs", "stack_leftovers"}
 NO_WRITES = READ | {"validate", "verify", "plan", "deployment_lock"}
-# What they do is done once, not made so: test_ecs_verbs.py has what becomes of it when an answer is lost.
-ONCE = {"ecs_service_count", "ecs_service_deployment", "ecs_task_run"}
+# What they do is done once, not made so: test_ecs_verbs.py has what becomes of it when an answer is lost, and an image
+# is there under the tag of its content or is pushed again.
+ONCE = {"ecr_image", "ecs_service_count", "ecs_service_deployment", "ecs_task_run"}
 
 
 class Crash(BaseException):

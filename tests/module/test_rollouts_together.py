@@ -80,12 +80,17 @@ def test_a_quick_deployment_of_somebody_else_is_not_taken_for_ours(module, stack
     assert f"{stack.cluster}-theirs:1 took its place" in message
 
 
-def test_what_a_killed_run_began_is_followed_by_the_next(module, stack):
-    service = stack.service("killed", container={"image": "nexus-learn-worker:missing"})
+def test_what_a_killed_run_began_is_followed_by_the_next(module, stack, tmp_path):
+    """Its end comes when the next run is there to see it: until then no task is healthy, and none has failed."""
+    go = tmp_path / "go"
+    never = {"command": ["CMD-SHELL", "exit 1"], "interval": 300, "retries": 10}
+    script = f"while ! test -e {go}; do sleep 0.1; done; exit 3"
+    service = stack.service("killed", script, container={"health_check": never})
     begun(module, stack, service)
     result = module("ecs_service", stack.args(service, wait=False))
     assert (result["changes"], result["settled"]) == ([], False)
+    go.touch()
     message = module(
         "ecs_rollout", {"cluster": stack.cluster, "deployments": result["deployments"]}, expect_failure=True
     )["msg"]
-    assert "CannotPullContainerError" in message
+    assert "exit code 3" in message
