@@ -360,7 +360,7 @@ def test_a_new_version_of_a_secret_is_rolled_out(quartet, module, stack, sandbox
     args["services"][0]["task_definition"]["containers"][0]["secret_versions"] = []
     done = quartet("ecs_service", args)
     assert [(change["path"].rsplit(".", 1)[-1], change["after"]) for change in done["changes"]] == [
-        ("secret-version/S", None)
+        ("docker_labels", None)
     ]
     # neither what is pinned to a version nor what is no secret is followed, and a name must be one of the secrets
     args = stack.args(
