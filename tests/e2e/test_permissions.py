@@ -33,6 +33,8 @@ STATEMENTS = {
 BOUNDARY = "arn:aws:iam::123456789012:policy/tasks"
 ONLY_TO_VERIFY = {"EcrReadNamed", "ServiceQuotasRead"}
 """Without them playbooks/verify.yml does not fail: it says what it does not know."""
+ONLY_TO_PUSH = {"EcrRead"}
+"""Of playbooks/image.yml, which needs a builder: see test_without_its_token_no_image_is_pushed."""
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/nexus-learn-worker:1"
 
 
@@ -371,6 +373,19 @@ def test_without_a_statement_a_change_fails_and_names_the_action(deployed, sid, 
     deployed.without("")
 
 
+def test_without_its_token_no_image_is_pushed(deployed, tmp_path):
+    """The token is asked for before anything is built, so this builder has only to say that it could."""
+    builder = tmp_path / "podman"
+    builder.write_text('#!/bin/sh\ntest "$1" = info\n')
+    builder.chmod(0o755)
+    deployed.without("EcrRead")
+    given = json.dumps({**deployed.changed, "image_builder": "podman"})
+    path = {"PATH": f"{tmp_path}:{deployed.console.env['PATH']}"}
+    run = deployed.console.playbook("playbooks/image.yml", *DEV, "-e", given, succeeds=False, env=path)
+    deployed.without("")
+    assert missing(run, "EcrRead") == "ecr:GetAuthorizationToken"
+
+
 @pytest.fixture(scope="module")
 def looked_after(deployed) -> Deployer:
     """What is done with services between two deployments. An image takes a builder: here only its push begins."""
@@ -442,7 +457,7 @@ def test_another_stack_is_out_of_reach(destroyed):
 
 
 @pytest.mark.all_statements
-@pytest.mark.parametrize("sid", sorted(set(STATEMENTS) - ONLY_TO_VERIFY))
+@pytest.mark.parametrize("sid", sorted(set(STATEMENTS) - ONLY_TO_VERIFY - ONLY_TO_PUSH))
 def test_every_statement_by_a_run_of_its_own(deployer, sid):
     deployer.console.sandbox.run("reset")
     deployer.hire()
