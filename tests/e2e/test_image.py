@@ -112,7 +112,7 @@ def options_of_pip(folder: Path) -> list[str]:
     """The build's pip reaches the index as the pip of these tests does; folders of this machine are left out."""
     listed = program(sys.executable, "-m", "pip", "config", "list")
     given = dict(re.findall(r"^(?:global|:env:)\.([\w-]+)='(.*)'$", listed, re.MULTILINE))
-    settings = {name: given[name] for name in ("cert", "index-url", "trusted-host", "proxy") if name in given}
+    settings = {name: value for name, value in given.items() if name == "cert" or not re.match("/|file:", value)}
     (folder / "pip.conf").write_text("[global]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()))
     mounts = {f"{folder}/pip.conf": "/etc/pip.conf"} | ({given["cert"]: given["cert"]} if "cert" in given else {})
     return ["--network", "host", *(word for one in mounts.items() for word in ("--volume", ":".join((*one, "ro"))))]
