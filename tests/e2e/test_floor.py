@@ -22,7 +22,7 @@ SERVICES = [{"name": name, "queues": [name], "min_count": 0, "desired_count": 0}
 TAG = {"Key": "Drift", "Value": "1"}
 # What changes by itself
 VOLATILE = {"ResponseMetadata", "deployments", "events", "runningCount", "pendingCount", "runningTasksCount",
-            "pendingTasksCount", "storedBytes", "RoleLastUsed", "LastAccessedDate"}  # fmt: skip
+            "pendingTasksCount", "storedBytes", "RoleLastUsed", "LastAccessedDate", "lastEvaluatedAt"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

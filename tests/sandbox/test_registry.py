@@ -65,7 +65,7 @@ class Client:
             "architecture": "amd64", "os": "linux", "config": {},
             "rootfs": {"type": "layers", "diff_ids": [digest_of(layer.getvalue())]},
         }  # fmt: skip
-        parts = [json.dumps(config).encode(), gzip.compress(layer.getvalue())]
+        parts = [json.dumps(config).encode(), gzip.compress(layer.getvalue(), mtime=0)]
         kinds = ("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar+gzip")
         described = [
             {"mediaType": kind, "digest": self.push_blob(part), "size": len(part)}

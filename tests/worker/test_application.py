@@ -145,15 +145,14 @@ def test_results_and_replies_expire(shared):
     def keys(part: bytes) -> list[bytes]:
         return [key for key in shared.client.scan_iter() if part in key and not key.startswith(b"_kombu.")]
 
-    def published() -> int:
-        return shared.client.info("commandstats").get("cmdstat_publish", {}).get("calls", 0)
-
     shared.client_api.ask("x")
     shared.worker_process.send_signal(signal.SIGSTOP)
-    before = published()
+    questions = shared.client.pubsub(ignore_subscribe_messages=True)
+    questions.psubscribe("*celery.pidbox")
     asking = shared.start("celery", "-A", "config.celery", "inspect", "--timeout=60", "active", **shared.urls())
     eventually(lambda: shared.client.exists("_kombu.binding.reply.celery.pidbox"))
-    eventually(lambda: published() > before)  # the question, of which the worker hears when it goes on
+    eventually(lambda: questions.get_message(timeout=1))  # of which the worker hears when it goes on
+    questions.close()
     shared.kill(asking)
     shared.worker_process.send_signal(signal.SIGCONT)
     replies = eventually(lambda: keys(b"reply.celery.pidbox"))
